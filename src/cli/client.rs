@@ -1,0 +1,142 @@
+//! Flags of `vft client`.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::client::{ClientSettings, TrapCount};
+use crate::config::ports::PortList;
+use crate::config::secret::Secret;
+use crate::config::value::{Endpoint, Span};
+
+/// Examples below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  VFT_SECRET=sharedsecret vft client --server vft.example.net:9999 --cert cert.pem
+  vft client --server vft.example.net --cert cert.pem --secret-file /etc/vft/secret \\
+      --exclude-ports 80,443 --rotate 7d";
+
+/// What can be said to a client on the command line.
+#[derive(Debug, Args)]
+pub struct ClientArgs {
+    /// Server to report to; several are tried in order [default: 127.0.0.1:9999]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "VFT_SERVER",
+        value_delimiter = ','
+    )]
+    server: Vec<Endpoint>,
+    /// PEM file with the certificate to trust, the server's own or a CA's; turns TLS on
+    #[arg(long, value_name = "FILE", env = "VFT_CERT")]
+    cert: Option<PathBuf>,
+    /// Name to look for in the server's certificate [default: the one in --server]
+    #[arg(long, value_name = "HOST", env = "VFT_SERVER_NAME")]
+    server_name: Option<String>,
+    /// Secret to prove; it shows in `ps`, so prefer `VFT_SECRET` or --secret-file
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "VFT_SECRET",
+        hide_env_values = true
+    )]
+    secret: Option<Secret>,
+    /// File whose only line is the secret
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VFT_SECRET_FILE",
+        conflicts_with = "secret"
+    )]
+    secret_file: Option<PathBuf>,
+    /// What people call this host [default: its host name]
+    #[arg(long, value_name = "NAME", env = "VFT_NAME")]
+    name: Option<String>,
+    /// Which traps to hold.
+    #[command(flatten)]
+    pub traps: TrapArgs,
+    /// Folder for what must outlive a restart [default: $`STATE_DIRECTORY`, /var/lib/vft, or
+    /// ~/.local/state/vft]
+    #[arg(long, value_name = "DIR", env = "VFT_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Settings file [default: /etc/vft/client.toml if there is one]
+    #[arg(long, value_name = "FILE", env = "VFT_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Which traps to hold.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Traps")]
+pub struct TrapArgs {
+    /// The trap ports, all of them, like 22,80,8000-8010
+    #[arg(long, value_name = "LIST", env = "VFT_PORTS", conflicts_with = "count")]
+    ports: Option<PortList>,
+    /// How many of the candidate ports to hold [default: 5]
+    #[arg(long, value_name = "N", env = "VFT_COUNT")]
+    count: Option<TrapCount>,
+    /// Ports that never become traps, like 80,443
+    #[arg(long, value_name = "LIST", env = "VFT_EXCLUDE_PORTS")]
+    exclude_ports: Option<PortList>,
+    /// Address to hold traps on; several times for several [default: all of the host's]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "VFT_TRAP_BIND",
+        value_delimiter = ','
+    )]
+    bind: Vec<IpAddr>,
+    /// Draw other ports after so long, like 7d [default: never]
+    #[arg(
+        long,
+        value_name = "SPAN",
+        env = "VFT_ROTATE",
+        conflicts_with = "ports"
+    )]
+    rotate: Option<Span>,
+}
+
+impl TrapArgs {
+    /// Puts what was typed over what a file says.
+    pub fn apply(self, settings: &mut ClientSettings) {
+        if self.ports.is_some() {
+            settings.ports = self.ports;
+        }
+        if let Some(count) = self.count {
+            settings.count = count;
+            settings.ports = None;
+        }
+        if self.exclude_ports.is_some() {
+            settings.exclude_ports = self.exclude_ports;
+        }
+        if !self.bind.is_empty() {
+            settings.bind = self.bind;
+        }
+        if self.rotate.is_some() {
+            settings.rotate = self.rotate;
+        }
+    }
+}
+
+impl ClientArgs {
+    /// The settings file that was named.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Puts what was typed over what a file says.
+    pub fn apply(self, settings: &mut ClientSettings) {
+        if !self.server.is_empty() {
+            settings.server = self.server;
+        }
+        if self.secret.is_some() || self.secret_file.is_some() {
+            settings.secret = self.secret;
+            settings.secret_file = self.secret_file;
+        }
+        settings.cert = self.cert.or_else(|| settings.cert.take());
+        settings.server_name = self.server_name.or_else(|| settings.server_name.take());
+        settings.name = self.name.or_else(|| settings.name.take());
+        settings.state_dir = self.state_dir.or_else(|| settings.state_dir.take());
+        self.traps.apply(settings);
+    }
+}

@@ -1,0 +1,96 @@
+//! Flags of `vft server`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::secret::Secret;
+use crate::config::server::{Format, ServerSettings, Tls};
+use crate::config::value::Bind;
+
+/// Examples below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  VFT_SECRET=sharedsecret vft server --cert cert.pem --key key.pem
+  vft server --secret-file /etc/vft/secret --cert cert.pem --key key.pem --alert-format json";
+
+/// What can be said to a server on the command line.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Address and port to listen on [default: 0.0.0.0:9999]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "VFT_BIND")]
+    bind: Option<Bind>,
+    /// Demand TLS; --cert and --key turn it on by themselves as well
+    #[arg(long)]
+    ssl: bool,
+    /// PEM file with the server's certificate and its chain
+    #[arg(long, value_name = "FILE", env = "VFT_CERT")]
+    cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key
+    #[arg(long, value_name = "FILE", env = "VFT_KEY")]
+    key: Option<PathBuf>,
+    /// Secret that clients must prove; it shows in `ps`, so prefer `VFT_SECRET` or --secret-file
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "VFT_SECRET",
+        hide_env_values = true
+    )]
+    secret: Option<Secret>,
+    /// File whose only line is the secret
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VFT_SECRET_FILE",
+        conflicts_with = "secret"
+    )]
+    secret_file: Option<PathBuf>,
+    /// Form of the alerts on standard output: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", env = "VFT_ALERT_FORMAT")]
+    alert_format: Option<Format>,
+    /// Folder for what must outlive a restart [default: $`STATE_DIRECTORY`, /var/lib/vft, or
+    /// ~/.local/state/vft]
+    #[arg(long, value_name = "DIR", env = "VFT_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Settings file [default: /etc/vft/server.toml if there is one]
+    #[arg(long, value_name = "FILE", env = "VFT_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// The settings file that was named.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Whether TLS was asked for by name.
+    pub const fn tls(&self) -> Tls {
+        if self.ssl {
+            Tls::Demanded
+        } else {
+            Tls::IfConfigured
+        }
+    }
+
+    /// Whether anything about TLS was said on the command line.
+    pub const fn speaks_of_tls(&self) -> bool {
+        self.ssl || self.cert.is_some() || self.key.is_some()
+    }
+
+    /// Puts what was typed over what a file says.
+    pub fn apply(self, settings: &mut ServerSettings) {
+        if let Some(bind) = self.bind {
+            settings.bind = bind;
+        }
+        if let Some(format) = self.alert_format {
+            settings.alert_format = format;
+        }
+        if self.secret.is_some() || self.secret_file.is_some() {
+            settings.secret = self.secret;
+            settings.secret_file = self.secret_file;
+        }
+        settings.cert = self.cert.or_else(|| settings.cert.take());
+        settings.key = self.key.or_else(|| settings.key.take());
+        settings.state_dir = self.state_dir.or_else(|| settings.state_dir.take());
+    }
+}

@@ -1,0 +1,103 @@
+//! Reports hits to a server, for as long as there is something to report.
+//!
+//! One thread, one connection, one exchange at a time. A server that is away, restarts or refuses
+//! never ends it: it tries on, with growing pauses, and over several servers in turn.
+
+pub mod backoff;
+pub mod dial;
+pub mod error;
+pub mod handshake;
+pub mod session;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+
+use crate::client::backlog::Backlog;
+use crate::client::reporter::backoff::Backoff;
+use crate::client::reporter::dial::{Dialler, Round};
+use crate::client::reporter::error::SessionError;
+use crate::client::reporter::session::{Ended, Session};
+use crate::clock;
+use crate::shutdown::Stop;
+
+/// A failure that goes on is repeated in the log this often.
+const REPEAT: Duration = Duration::from_secs(600);
+
+/// The reporting thread's work.
+#[derive(Debug)]
+pub struct Reporter {
+    /// How to reach the servers.
+    pub dialler: Dialler,
+    /// What to report.
+    pub backlog: Arc<Backlog>,
+    /// What each session says of its client.
+    pub status: session::Status,
+    /// When to stop.
+    pub stop: Stop,
+}
+
+impl Reporter {
+    /// Runs until the backlog has ended and is empty, or until told to stop and one last attempt
+    /// to deliver has failed.
+    pub fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut complaint = Complaint::default();
+        loop {
+            let last_attempt = self.stop.is_requested();
+            let Err(error) = self.session(&mut backoff, &mut complaint) else {
+                return;
+            };
+            complaint.make(&self.dialler.server(), &error, clock::monotonic());
+            if last_attempt {
+                return;
+            }
+            let pause = match self.dialler.next_server() {
+                Round::Going => Duration::ZERO,
+                Round::Over => backoff.next(&mut rand::rng()).max(error.retry_after()),
+            };
+            self.stop.wait(pause);
+        }
+    }
+
+    fn session(
+        &mut self,
+        backoff: &mut Backoff,
+        complaint: &mut Complaint,
+    ) -> Result<Ended, SessionError> {
+        let (link, welcome) = self.dialler.dial()?;
+        info!(
+            "connected to {} ({})",
+            self.dialler.server(),
+            self.dialler.protection()
+        );
+        *backoff = Backoff::default();
+        *complaint = Complaint::default();
+        self.dialler.stay();
+        self.backlog.resume(welcome.acknowledged);
+        Session::new(link, &welcome).run(&self.backlog, &self.status, &self.stop)
+    }
+}
+
+/// Says each failure once, and again after a while if it goes on.
+#[derive(Debug, Default)]
+struct Complaint {
+    last: Option<(String, Instant)>,
+}
+
+impl Complaint {
+    fn make(&mut self, server: &str, error: &SessionError, now: Instant) {
+        let text = format!("{server}: {error}");
+        let repeated = self
+            .last
+            .as_ref()
+            .is_some_and(|(last, at)| *last == text && now.saturating_duration_since(*at) < REPEAT);
+        if repeated {
+            debug!("{text}");
+        } else {
+            warn!("{text}; trying on");
+            self.last = Some((text, now));
+        }
+    }
+}

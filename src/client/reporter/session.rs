@@ -1,0 +1,135 @@
+//! A session after its handshake: reports and heartbeats, one exchange at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::client::backlog::{Backlog, Work};
+use crate::client::reporter::error::SessionError;
+use crate::client::reporter::handshake::unexpected;
+use crate::client::trap::set::OpenPorts;
+use crate::clock;
+use crate::event::Timestamp;
+use crate::metrics::ClientMetrics;
+use crate::net::link::Link;
+use crate::shutdown::Stop;
+use crate::wire::frame::{self, MAX_FRAME};
+use crate::wire::message::{
+    ClientMessage, Heartbeat, MAX_HITS, MAX_TRAPS, Report, ServerMessage, Welcome, decode, encode,
+};
+
+/// For the answer to a report or a heartbeat.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How often an idle session looks whether the server is still there.
+const GLANCE: Duration = Duration::from_secs(3);
+
+/// What is read for the heartbeats.
+#[derive(Debug)]
+pub struct Status {
+    /// When the client started.
+    pub started: Instant,
+    /// The traps there are.
+    pub traps: OpenPorts,
+    /// The traps there should be.
+    pub traps_wanted: u16,
+    /// What is counted.
+    pub metrics: Arc<ClientMetrics>,
+}
+
+/// A connection on which both sides have proven themselves.
+#[derive(Debug)]
+pub struct Session {
+    link: Link,
+    heartbeat: Duration,
+    answer: Vec<u8>,
+}
+
+/// How a session ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything is delivered, and the client stops.
+    ByUs,
+}
+
+impl Session {
+    /// A session on a fresh link.
+    pub fn new(link: Link, welcome: &Welcome) -> Self {
+        let heartbeat = Duration::from_millis(welcome.heartbeat_millis.clamp(100, 3_600_000));
+        Self {
+            link,
+            heartbeat,
+            answer: Vec::new(),
+        }
+    }
+
+    /// Runs until everything is delivered and nothing more will come, or until the link fails.
+    pub fn run(
+        mut self,
+        backlog: &Backlog,
+        status: &Status,
+        stop: &Stop,
+    ) -> Result<Ended, SessionError> {
+        let mut due = clock::monotonic();
+        loop {
+            let now = clock::monotonic();
+            if now >= due && !stop.is_requested() {
+                self.heartbeat(backlog, status)?;
+                due = now + self.heartbeat;
+            }
+            match backlog.wait(due.saturating_duration_since(now).min(GLANCE)) {
+                Work::Hits => self.report(backlog)?,
+                Work::Nothing if self.link.is_broken() => return Err(SessionError::Closed),
+                Work::Nothing => {}
+                Work::Done => {
+                    self.say(&ClientMessage::Goodbye)?;
+                    self.link.close();
+                    return Ok(Ended::ByUs);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, backlog: &Backlog) -> Result<(), SessionError> {
+        let (first, hits) = backlog.oldest(MAX_HITS);
+        let Some(report) = Report::new(first, &hits) else {
+            return Ok(());
+        };
+        self.say(&ClientMessage::Report(report))?;
+        match self.hear()? {
+            ServerMessage::Ack(up_to) => {
+                backlog.acknowledge(up_to);
+                Ok(())
+            }
+            other => Err(unexpected(other, "an acknowledgement")),
+        }
+    }
+
+    fn heartbeat(&mut self, backlog: &Backlog, status: &Status) -> Result<(), SessionError> {
+        let mut traps = status.traps.get();
+        traps.truncate(MAX_TRAPS);
+        let uptime = clock::monotonic().saturating_duration_since(status.started);
+        self.say(&ClientMessage::Heartbeat(Heartbeat {
+            clock: Timestamp::from(clock::wall()).as_micros(),
+            uptime_millis: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            backlog: u64::try_from(backlog.len()).unwrap_or(u64::MAX),
+            traps_wanted: status.traps_wanted,
+            traps,
+            hits: status.metrics.hits.get(),
+            dropped: status.metrics.dropped.get(),
+        }))?;
+        match self.hear()? {
+            ServerMessage::HeartbeatAck => Ok(()),
+            other => Err(unexpected(other, "the heartbeat's acknowledgement")),
+        }
+    }
+
+    fn say(&mut self, message: &ClientMessage) -> Result<(), SessionError> {
+        self.link.set_deadline(clock::monotonic() + ANSWER);
+        Ok(frame::write(&mut self.link, &encode(message)?)?)
+    }
+
+    fn hear(&mut self) -> Result<ServerMessage, SessionError> {
+        frame::read(&mut self.link, MAX_FRAME, &mut self.answer)?;
+        Ok(decode(&self.answer)?)
+    }
+}

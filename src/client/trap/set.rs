@@ -1,0 +1,205 @@
+//! The traps a client holds: one thread for each listening socket.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use log::{info, warn};
+
+use crate::client::trap::funnel::Funnel;
+use crate::client::trap::open::{Unfit, open};
+use crate::clock;
+use crate::event::{Hit, Probe, Timestamp};
+use crate::metrics::ClientMetrics;
+use crate::net::accept::{Remedy, remedy};
+use crate::net::listen;
+use crate::shutdown::{Registration, Stop};
+use crate::threads::Watch;
+
+/// All traps of a client.
+#[derive(Debug)]
+pub struct TrapSet {
+    addresses: Vec<IpAddr>,
+    funnel: Funnel,
+    metrics: Arc<ClientMetrics>,
+    stop: Stop,
+    traps: BTreeMap<u16, Trap>,
+    open: OpenPorts,
+}
+
+/// The ports that are traps right now, for whoever reports them.
+#[derive(Clone, Debug, Default)]
+pub struct OpenPorts(Arc<Mutex<Vec<u16>>>);
+
+impl OpenPorts {
+    /// The ports in ascending order.
+    pub fn get(&self) -> Vec<u16> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, ports: Vec<u16>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ports;
+    }
+}
+
+/// How a change of the traps went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Ports another program holds.
+    pub taken: Vec<u16>,
+    /// Ports that need a privilege.
+    pub forbidden: Vec<u16>,
+    /// Ports that failed otherwise, with the last reason.
+    pub failed: Option<(u16, String)>,
+}
+
+#[derive(Debug)]
+struct Trap {
+    stop: Stop,
+    _with_the_process: Registration,
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        self.stop.request();
+    }
+}
+
+impl TrapSet {
+    /// No traps yet; they will be at `addresses`, or at all of the host's if there are none.
+    pub fn new(
+        addresses: Vec<IpAddr>,
+        funnel: Funnel,
+        metrics: Arc<ClientMetrics>,
+        stop: Stop,
+    ) -> Self {
+        let (traps, open) = (BTreeMap::new(), OpenPorts::default());
+        Self {
+            addresses,
+            funnel,
+            metrics,
+            stop,
+            traps,
+            open,
+        }
+    }
+
+    /// The ports that are traps right now.
+    pub const fn open_ports(&self) -> &OpenPorts {
+        &self.open
+    }
+
+    /// Makes the first `count` ports of `order` that can be bound the traps, and closes the
+    /// others. Traps that stay are not touched.
+    ///
+    /// Errors are the system's: no thread for a trap.
+    pub fn hold(
+        &mut self,
+        order: impl IntoIterator<Item = u16>,
+        count: usize,
+        watch: &Watch,
+    ) -> io::Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let mut traps = BTreeMap::new();
+        for port in order {
+            if traps.len() == count {
+                break;
+            }
+            if let Some(kept) = self.traps.remove(&port) {
+                traps.insert(port, kept);
+                continue;
+            }
+            match open(port, &self.addresses) {
+                Ok(listeners) => {
+                    traps.insert(port, self.start(port, listeners, watch)?);
+                }
+                Err(unfit) => outcome.note(port, &unfit),
+            }
+        }
+        self.traps = traps;
+        self.open.set(self.traps.keys().copied().collect());
+        Ok(outcome)
+    }
+
+    fn start(&self, port: u16, listeners: Vec<TcpListener>, watch: &Watch) -> io::Result<Trap> {
+        let stop = Stop::new();
+        for listener in listeners {
+            let guard = Guard {
+                listener,
+                port,
+                stop: stop.clone(),
+                funnel: self.funnel.clone(),
+                metrics: Arc::clone(&self.metrics),
+            };
+            drop(watch.spawn(&format!("trap-{port}"), move || guard.run())?);
+        }
+        let follower = stop.clone();
+        let with_the_process = self.stop.on_request(move || follower.request());
+        Ok(Trap {
+            stop,
+            _with_the_process: with_the_process,
+        })
+    }
+}
+
+impl Outcome {
+    fn note(&mut self, port: u16, unfit: &Unfit) {
+        info!("port {port} cannot be a trap: {unfit}");
+        match unfit {
+            Unfit::Taken => self.taken.push(port),
+            Unfit::Forbidden => self.forbidden.push(port),
+            Unfit::Other(..) => self.failed = Some((port, unfit.to_string())),
+        }
+    }
+}
+
+/// One listening socket and the thread on it.
+struct Guard {
+    listener: TcpListener,
+    port: u16,
+    stop: Stop,
+    funnel: Funnel,
+    metrics: Arc<ClientMetrics>,
+}
+
+impl Guard {
+    fn run(self) {
+        let listener = Arc::new(self.listener);
+        let woken = Arc::clone(&listener);
+        let _wake = self.stop.on_request(move || listen::wake(&woken));
+        let mut warned = false;
+        while !self.stop.is_requested() {
+            match listener.accept() {
+                Ok((connection, peer)) => {
+                    drop(connection);
+                    let now = Timestamp::from(clock::wall());
+                    self.funnel.put(Hit {
+                        first: now,
+                        last: now,
+                        source: peer.ip().to_canonical(),
+                        source_port: peer.port(),
+                        trap_port: self.port,
+                        probe: Probe::Connect,
+                        count: NonZeroU32::MIN,
+                    });
+                }
+                Err(_) if self.stop.is_requested() => {}
+                Err(error) => {
+                    self.metrics.accept_errors.one();
+                    if let Remedy::Wait(span) = remedy(&error) {
+                        if !warned {
+                            warn!("trap {}: cannot accept: {error}; trying on", self.port);
+                            warned = true;
+                        }
+                        self.stop.wait(span);
+                    }
+                }
+            }
+        }
+    }
+}

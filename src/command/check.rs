@@ -1,0 +1,85 @@
+//! `vft check`: reads settings as the program would, and prints those in force.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::{CheckArgs, Role};
+use crate::command::{client, print, server};
+use crate::config::client::ClientSettings;
+use crate::config::server::{ServerSettings, Tls};
+use crate::config::{ConfigError, file};
+use crate::exit::{Failure, Kind};
+
+/// Checks the file that was named, or those in their default places.
+pub fn run(args: &CheckArgs) -> Result<(), Failure> {
+    if let Some(path) = &args.config {
+        let text =
+            file::load(path).map_err(|error| ConfigError::Unreadable(path.clone(), error))?;
+        return check(&text, path, args.role.unwrap_or_else(|| guess(&text)));
+    }
+    for (role, path) in [
+        (Role::Server, server::DEFAULT_CONFIG),
+        (Role::Client, client::DEFAULT_CONFIG),
+    ] {
+        let path = Path::new(path);
+        if args.role.is_some_and(|asked| asked != role) {
+            continue;
+        }
+        match file::load(path) {
+            Ok(text) => check(&text, path, role)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                print(&format!("# {} is not there: defaults\n", path.display()))?;
+                check("", path, role)?;
+            }
+            Err(error) => return Err(ConfigError::Unreadable(path.to_owned(), error).into()),
+        }
+    }
+    Ok(())
+}
+
+fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
+    match role {
+        Role::Server => {
+            let settings: ServerSettings = file::parse(text, path)?;
+            let _pair = settings.tls(Tls::IfConfigured)?;
+            let _secret = settings.shared_secret()?;
+            show(&settings, path, "server")
+        }
+        Role::Client => {
+            let settings: ClientSettings = file::parse(text, path)?;
+            settings.check()?;
+            let _secret = settings.shared_secret()?;
+            show(&settings, path, "client")
+        }
+    }
+}
+
+fn show(settings: &impl Serialize, path: &Path, role: &str) -> Result<(), Failure> {
+    let text = toml::to_string(settings)
+        .map_err(|error| Failure::new(Kind::Runtime, format!("cannot print: {error}")))?;
+    print(&format!(
+        "# {} is sound; the settings of a {role} in force:\n{text}",
+        path.display()
+    ))
+}
+
+/// Whose settings these are: a client's if they say something only a client can be told.
+fn guess(text: &str) -> Role {
+    const CLIENT_ONLY: [&str; 8] = [
+        "server",
+        "server-name",
+        "name",
+        "ports",
+        "count",
+        "exclude-ports",
+        "rotate",
+        "candidates",
+    ];
+    let table: toml::Table = text.parse().unwrap_or_default();
+    if CLIENT_ONLY.iter().any(|name| table.contains_key(*name)) {
+        Role::Client
+    } else {
+        Role::Server
+    }
+}

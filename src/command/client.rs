@@ -1,0 +1,88 @@
+//! `vft client`.
+
+use std::path::Path;
+
+use log::info;
+use rustls::pki_types::ServerName;
+
+use crate::cli::client::ClientArgs;
+use crate::client::identity::Identity;
+use crate::client::reporter::dial::Server;
+use crate::client::{Client, Credentials};
+use crate::command::server::warn_of_expiry;
+use crate::command::signals::stop_on_signals;
+use crate::config::client::ClientSettings;
+use crate::config::{file, state};
+use crate::exit::{Failure, Kind};
+use crate::net::tls::{self, Trusting};
+use crate::shutdown::Stop;
+use crate::state::StateFolder;
+
+/// The settings file that is read if none is named.
+pub const DEFAULT_CONFIG: &str = "/etc/vft/client.toml";
+
+/// Runs until told to stop.
+pub fn run(args: ClientArgs) -> Result<(), Failure> {
+    let (mut settings, file): (ClientSettings, _) =
+        file::read(args.config(), Path::new(DEFAULT_CONFIG))?;
+    if let Some(path) = file {
+        info!("settings from {}", path.display());
+    }
+    args.apply(&mut settings);
+    settings.check()?;
+    let secret = settings.shared_secret()?;
+    let tls = trusted(&settings)?;
+    let servers = servers(&settings)?;
+    let folder = StateFolder::open(&state::folder(settings.state_dir.as_deref()).join("client"))?;
+    let credentials = Credentials {
+        servers,
+        tls: tls.map(|trusting| trusting.config),
+        secret,
+        identity: Identity::keep(&folder)?,
+    };
+    let stop = Stop::new();
+    stop_on_signals(&stop)?;
+    Client::start(settings, credentials, stop)?.run()?;
+    drop(folder);
+    Ok(())
+}
+
+fn trusted(settings: &ClientSettings) -> Result<Option<Trusting>, Failure> {
+    let Some(cert) = &settings.cert else {
+        return Ok(None);
+    };
+    let trusting = tls::trust(cert).map_err(|error| {
+        Failure::new(
+            Kind::Config,
+            format!("cannot trust what --cert names: {error}"),
+        )
+        .hint("copy the server's certificate (cert.pem, not key.pem), or its CA's, here")
+    })?;
+    for summary in &trusting.summaries {
+        warn_of_expiry(summary, &format!("a certificate in {}", cert.display()));
+    }
+    Ok(Some(trusting))
+}
+
+/// The servers, with the names to look for in their certificates.
+pub fn servers(settings: &ClientSettings) -> Result<Vec<Server>, Failure> {
+    let named = |endpoint: &crate::config::value::Endpoint| {
+        let name = settings
+            .server_name
+            .as_ref()
+            .unwrap_or(&endpoint.host)
+            .clone();
+        let name = ServerName::try_from(name.clone()).map_err(|_| {
+            Failure::new(
+                Kind::Config,
+                format!("`{name}` cannot be a certificate's name"),
+            )
+            .hint("write a host name or an address in --server or --server-name")
+        })?;
+        Ok(Server {
+            endpoint: endpoint.clone(),
+            name,
+        })
+    };
+    settings.server.iter().map(named).collect()
+}

@@ -1,0 +1,92 @@
+//! `vft server`.
+
+use std::path::Path;
+
+use log::{info, warn};
+
+use crate::cli::server::ServerArgs;
+use crate::clock;
+use crate::command::signals::stop_on_signals;
+use crate::config::file;
+use crate::config::server::ServerSettings;
+use crate::config::state;
+use crate::entropy;
+use crate::event::Timestamp;
+use crate::exit::{Failure, Kind};
+use crate::net::certificate::Summary;
+use crate::net::tls::{self, Served};
+use crate::server::{Credentials, Server};
+use crate::shutdown::Stop;
+use crate::state::StateFolder;
+use crate::wire::auth::SecretKey;
+
+/// The settings file that is read if none is named.
+pub const DEFAULT_CONFIG: &str = "/etc/vft/server.toml";
+
+/// Runs until told to stop.
+pub fn run(args: ServerArgs) -> Result<(), Failure> {
+    let (mut settings, file): (ServerSettings, _) =
+        file::read(args.config(), Path::new(DEFAULT_CONFIG))?;
+    if let Some(path) = file {
+        info!("settings from {}", path.display());
+    }
+    let tls = served(args, &mut settings)?;
+    let secret = settings.shared_secret()?;
+    let folder = StateFolder::open(&state::folder(settings.state_dir.as_deref()).join("server"))?;
+    let server_id = folder.keep("id", entropy::random)?;
+    let credentials = Credentials {
+        server_id,
+        tls: tls.map(|served| served.config),
+        secret: secret.map(|secret| SecretKey::derive(secret.bytes(), &server_id)),
+    };
+    let stop = Stop::new();
+    stop_on_signals(&stop)?;
+    Server::start(&settings, credentials, None, stop)?.run()?;
+    drop(folder);
+    Ok(())
+}
+
+/// Puts what was typed over the settings, and reads the certificate and the key they name.
+fn served(args: ServerArgs, settings: &mut ServerSettings) -> Result<Option<Served>, Failure> {
+    let demanded = args.tls();
+    let at_fault = if args.speaks_of_tls() {
+        Kind::Usage
+    } else {
+        Kind::Config
+    };
+    args.apply(settings);
+    let pair = settings.tls(demanded).map_err(|error| {
+        let failure = Failure::from(error);
+        if at_fault == Kind::Usage {
+            failure.of_the_command_line()
+        } else {
+            failure
+        }
+    })?;
+    let Some(pair) = pair else { return Ok(None) };
+    let served = tls::serve(pair.cert, pair.key).map_err(|error| {
+        let files = format!("{} and {}", pair.cert.display(), pair.key.display());
+        Failure::new(
+            Kind::Config,
+            format!("cannot serve TLS with {files}: {error}"),
+        )
+        .hint("`vft cert --name HOST` makes a certificate and a key that fit")
+    })?;
+    if let Some(summary) = &served.summary {
+        warn_of_expiry(summary, "the certificate");
+    }
+    Ok(Some(served))
+}
+
+/// Warns if a certificate has expired or will within two weeks.
+pub fn warn_of_expiry(summary: &Summary, which: &str) {
+    let now = i64::try_from(Timestamp::from(clock::wall()).as_micros() / 1_000_000);
+    let left = summary.not_after.saturating_sub(now.unwrap_or(0));
+    match left {
+        ..0 => warn!("{which} has expired; `vft cert` makes a new one"),
+        0..TWO_WEEKS => warn!("{which} expires in {} days", left / 86_400),
+        _ => {}
+    }
+}
+
+const TWO_WEEKS: i64 = 14 * 86_400;

@@ -1,0 +1,237 @@
+//! `vft standalone`: server and client in one process, over TLS on loopback.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use log::info;
+
+use crate::cli::StandaloneArgs;
+use crate::client::identity::Identity;
+use crate::client::{Client, ClientError, Credentials as ClientCredentials};
+use crate::clock;
+use crate::command::cert::self_signed;
+use crate::command::client::servers;
+use crate::command::print;
+use crate::command::server::DEFAULT_CONFIG;
+use crate::command::signals::stop_on_signals;
+use crate::config::client::ClientSettings;
+use crate::config::secret::Secret;
+use crate::config::server::ServerSettings;
+use crate::config::value::{Bind, Endpoint};
+use crate::config::{file, state};
+use crate::entropy;
+use crate::exit::{Failure, Kind};
+use crate::net::tls;
+use crate::server::alert::Alert;
+use crate::server::{Credentials as ServerCredentials, Server, ServerError};
+use crate::shutdown::Stop;
+use crate::state::StateFolder;
+use crate::wire::auth::SecretKey;
+
+/// Days the certificate for the way from client to server is valid; it is made anew at each start.
+const CERT_DAYS: u16 = 36_500;
+
+/// How long the drill waits for its alert.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Alerts the drill can lag behind.
+const ALERTS: usize = 64;
+
+/// Runs until told to stop, or until the drill is over.
+pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
+    let scratch = tempfile::tempdir().map_err(|error| {
+        Failure::new(
+            Kind::Runtime,
+            format!("cannot make a temporary folder: {error}"),
+        )
+        .hint("point TMPDIR at a folder you can write to")
+    })?;
+    let home = match (&args.state_dir, args.drill) {
+        (None, true) => scratch.path().to_owned(),
+        (asked, _) => state::folder(asked.as_deref()),
+    };
+    let folder = StateFolder::open(&home.join("standalone"))?;
+    let (mut server_settings, _): (ServerSettings, _) =
+        file::read(args.config.as_deref(), Path::new(DEFAULT_CONFIG))?;
+    server_settings.bind = Bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    server_settings.alert_format = args.alert_format.unwrap_or(server_settings.alert_format);
+    let mut client_settings = ClientSettings::default();
+    args.traps.apply(&mut client_settings);
+    client_settings.check()?;
+    let stop = Stop::new();
+    stop_on_signals(&stop)?;
+    let both = Both::start(
+        &server_settings,
+        client_settings,
+        &folder,
+        scratch.path(),
+        &stop,
+    )?;
+    if args.drill {
+        let outcome = drill(&both.ports, &both.bind, &both.alerts);
+        stop.request();
+        both.join()?;
+        return outcome.and_then(|summary| print(&summary));
+    }
+    both.join()
+}
+
+/// Server and client, running.
+struct Both {
+    ports: Vec<u16>,
+    bind: Vec<IpAddr>,
+    alerts: Receiver<Arc<Alert>>,
+    server: JoinHandle<Result<(), ServerError>>,
+    client: JoinHandle<Result<(), ClientError>>,
+}
+
+impl Both {
+    fn start(
+        server_settings: &ServerSettings,
+        mut client_settings: ClientSettings,
+        folder: &StateFolder,
+        scratch: &Path,
+        stop: &Stop,
+    ) -> Result<Self, Failure> {
+        let server_id = folder.keep("id", entropy::random)?;
+        let secret = secret()?;
+        let pair = Pair::write(scratch)?;
+        let (observer, alerts) = bounded(ALERTS);
+        let credentials = ServerCredentials {
+            server_id,
+            tls: Some(pair.served),
+            secret: Some(SecretKey::derive(secret.bytes(), &server_id)),
+        };
+        let server = Server::start(server_settings, credentials, Some(observer), stop.clone())?;
+        let address = server.address();
+        client_settings.server = vec![Endpoint {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }];
+        let credentials = ClientCredentials {
+            servers: servers(&client_settings)?,
+            tls: Some(pair.trusted),
+            secret: Some(secret),
+            identity: Identity::keep(folder)?,
+        };
+        let bind = client_settings.bind.clone();
+        let client = Client::start(client_settings, credentials, stop.clone())?;
+        let ports = client.ports();
+        let server = watched("server", stop, move || server.run())?;
+        let client = watched("client", stop, move || client.run())?;
+        Ok(Self {
+            ports,
+            bind,
+            alerts,
+            server,
+            client,
+        })
+    }
+
+    /// Waits for both to end; whichever ends first stops the other.
+    fn join(self) -> Result<(), Failure> {
+        let died = || Failure::new(Kind::Runtime, "a thread has died");
+        let client = self.client.join().map_err(|_| died())?;
+        let server = self.server.join().map_err(|_| died())?;
+        client?;
+        server?;
+        Ok(())
+    }
+}
+
+/// Runs `work` on a thread, and asks everybody to stop when it ends, however it ends.
+fn watched<T: Send + 'static>(
+    name: &str,
+    stop: &Stop,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Failure> {
+    struct StopOnDrop(Stop);
+    impl Drop for StopOnDrop {
+        fn drop(&mut self) {
+            self.0.request();
+        }
+    }
+    let guard = StopOnDrop(stop.clone());
+    let thread = Builder::new().name(name.to_owned()).spawn(move || {
+        let result = work();
+        drop(guard);
+        result
+    });
+    thread.map_err(|error| Failure::new(Kind::Runtime, format!("cannot start a thread: {error}")))
+}
+
+fn secret() -> Result<Secret, Failure> {
+    let random: [u8; 16] = entropy::random();
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.parse()
+        .map_err(|error: String| Failure::new(Kind::Runtime, error))
+}
+
+/// Both sides of TLS with a certificate made for the occasion.
+struct Pair {
+    served: Arc<rustls::ServerConfig>,
+    trusted: Arc<rustls::ClientConfig>,
+}
+
+impl Pair {
+    fn write(folder: &Path) -> Result<Self, Failure> {
+        let made = self_signed(&[Ipv4Addr::LOCALHOST.to_string()], CERT_DAYS)?;
+        let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::new(Kind::Runtime, format!("cannot set up TLS: {error}"))
+        };
+        std::fs::write(&cert, made.cert).map_err(|error| failed(&error))?;
+        std::fs::write(&key, made.key).map_err(|error| failed(&error))?;
+        let served = tls::serve(&cert, &key).map_err(|error| failed(&error))?;
+        let trusting = tls::trust(&cert).map_err(|error| failed(&error))?;
+        Ok(Self {
+            served: served.config,
+            trusted: trusting.config,
+        })
+    }
+}
+
+/// Touches every trap once over loopback and waits for the alert that says so.
+fn drill(ports: &[u16], bind: &[IpAddr], alerts: &Receiver<Arc<Alert>>) -> Result<String, Failure> {
+    let address = bind
+        .first()
+        .copied()
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let began = clock::monotonic();
+    // Three rounds, so that each port, too, is touched three times.
+    for _ in 0..3 {
+        for &port in ports {
+            let trap = SocketAddr::new(address, port);
+            TcpStream::connect_timeout(&trap, Duration::from_secs(2)).map_err(|error| {
+                Failure::new(
+                    Kind::Runtime,
+                    format!("the drill cannot reach its trap: {error}"),
+                )
+            })?;
+        }
+    }
+    let expected = u64::try_from(3 * ports.len()).unwrap_or(u64::MAX);
+    info!("drill: touched {} traps three times each", ports.len());
+    let deadline = began + PATIENCE;
+    let mut first = None;
+    while let Ok(alert) = alerts.recv_deadline(deadline) {
+        first.get_or_insert_with(|| began.elapsed());
+        if alert.hits >= expected {
+            return Ok(format!(
+                "drill passed: {} traps touched {expected} times, first alert after {} ms, all \
+                 hits in the alert after {:.1} s\n",
+                ports.len(),
+                first.unwrap_or_default().as_millis(),
+                began.elapsed().as_secs_f64(),
+            ));
+        }
+    }
+    Err(
+        Failure::new(Kind::Runtime, "drill failed: the alert did not come")
+            .hint("run it again with -v and look for what went wrong on the way"),
+    )
+}

@@ -1,0 +1,343 @@
+//! Settings of `vft server`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::config::ConfigError;
+use crate::config::ports::PortList;
+use crate::config::secret::Secret;
+use crate::config::value::{Bind, DEFAULT_PORT, Span, Threshold};
+
+/// Everything a server can be told.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerSettings {
+    /// Where to listen for clients.
+    pub bind: Bind,
+    /// PEM file with the server's certificate and its chain. With `key` it turns TLS on.
+    pub cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    pub key: Option<PathBuf>,
+    /// The secret clients must prove; better kept in `secret-file`.
+    pub secret: Option<Secret>,
+    /// File whose only line is the secret.
+    pub secret_file: Option<PathBuf>,
+    /// Folder for what must outlive a restart.
+    pub state_dir: Option<PathBuf>,
+    /// How alerts are written to standard output.
+    pub alert_format: Format,
+    /// Bounds.
+    pub limits: Limits,
+    /// When alerts are raised.
+    pub detectors: Detectors,
+    /// How alerts about one subject hang together.
+    pub incidents: Incidents,
+    /// Sources that may touch traps.
+    pub allow: Vec<Allow>,
+}
+
+/// A form of output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// A line a person reads.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("`{text}` is neither text nor json")),
+        }
+    }
+}
+
+/// Bounds on what connections may cost.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Connections that are not authenticated yet, at once.
+    pub unauthenticated: u16,
+    /// Of these, from one address.
+    pub unauthenticated_per_address: u16,
+    /// From accept to welcome.
+    pub handshake: Span,
+    /// How often an idle client shows that it is alive.
+    pub heartbeat: Span,
+    /// Sessions at once; the limit on open files may be lower, and then counts.
+    pub sessions: u32,
+    /// Clients that are remembered.
+    pub clients: u32,
+    /// Sources that are remembered; when there are more, those not seen for longest are forgotten.
+    pub sources: u32,
+    /// Open incidents; when there are more, the quietest is closed early.
+    pub incidents: u32,
+}
+
+/// One block for each detector.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Detectors {
+    /// Hits from one source over all clients.
+    pub frequent_source: Frequency,
+    /// Hits to one trap port over all clients.
+    pub frequent_port: Frequency,
+    /// Hits on one client.
+    pub frequent_client: Frequency,
+    /// Clients that are not heard from.
+    pub silent_client: Silence,
+}
+
+/// So many hits within so long a time.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Frequency {
+    /// Whether the detector runs.
+    pub enabled: bool,
+    /// So many hits …
+    pub threshold: Threshold,
+    /// … within so long, ends included.
+    pub window: Span,
+    /// Of which so many clients must have seen at least one.
+    pub min_clients: Threshold,
+    /// Of which so many trap ports must have got at least one.
+    pub min_ports: Threshold,
+}
+
+/// A client that should have been heard from.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Silence {
+    /// Whether the detector runs.
+    pub enabled: bool,
+    /// After so many heartbeats that did not come.
+    pub missed: Threshold,
+}
+
+/// How alerts about one subject hang together.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Incidents {
+    /// An incident closes after so long without a hit, or later if its hits come slowly.
+    pub quiet: Span,
+    /// Whether one scanner that trips several detectors is one incident.
+    pub correlation: Correlation,
+}
+
+/// What becomes of a port's or a client's alarm that one source accounts for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Correlation {
+    /// It joins the source's incident.
+    #[default]
+    Merge,
+    /// It stands alone.
+    Separate,
+}
+
+/// Hits that are expected. They are counted and shown, and raise no alert.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Allow {
+    /// An address, or a network as `10.0.0.0/8`.
+    pub network: Network,
+    /// Only for these trap ports; all if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortList>,
+    /// Only on clients of these names; all if not given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<String>,
+    /// Only before this time (RFC 3339); for ever if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
+    /// Who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A network, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(pub IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
+        address
+            .or_else(|_| text.parse())
+            .map(|network| Self(network.trunc()))
+            .map_err(|_| {
+                format!("`{text}` is not an address or a network; write it like 10.0.0.0/8")
+            })
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
+    }
+}
+
+/// A point in time at which something ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Until(pub jiff::Timestamp);
+
+impl TryFrom<String> for Until {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let midnight = format!("{text}T00:00:00Z");
+        text.parse()
+            .or_else(|_| midnight.parse())
+            .map(Self)
+            .map_err(|_| {
+                format!("`{text}` is not a time; write it like 2026-12-31 or 2026-12-31T18:00:00Z")
+            })
+    }
+}
+
+impl From<Until> for String {
+    fn from(until: Until) -> Self {
+        until.0.to_string()
+    }
+}
+
+/// Where TLS comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertAndKey<'a> {
+    /// PEM file with the certificate.
+    pub cert: &'a Path,
+    /// PEM file with the key.
+    pub key: &'a Path,
+}
+
+/// Whether TLS was asked for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// `--ssl` was given: no certificate is an error.
+    Demanded,
+    /// It is on if there is a certificate.
+    IfConfigured,
+}
+
+impl ServerSettings {
+    /// The certificate and key to serve, `None` for a server without TLS. One without the other
+    /// is an error.
+    pub fn tls(&self, tls: Tls) -> Result<Option<CertAndKey<'_>>, ConfigError> {
+        let missing = |culprit, other| {
+            Err(ConfigError::Conflict {
+                culprit,
+                why: format!("missing, but {other} is given"),
+                hint: "TLS needs both --cert and --key; `vft cert` makes a pair",
+            })
+        };
+        match (&self.cert, &self.key, tls) {
+            (Some(cert), Some(key), _) => Ok(Some(CertAndKey { cert, key })),
+            (Some(_), None, _) => missing("key", "cert"),
+            (None, Some(_), _) => missing("cert", "key"),
+            (None, None, Tls::Demanded) => Err(ConfigError::Conflict {
+                culprit: "cert and key",
+                why: "missing, but --ssl is given".to_owned(),
+                hint: "TLS needs both --cert and --key; `vft cert` makes a pair",
+            }),
+            (None, None, Tls::IfConfigured) => Ok(None),
+        }
+    }
+
+    /// The secret, from wherever it was given; `None` if clients need none.
+    pub fn shared_secret(&self) -> Result<Option<Secret>, ConfigError> {
+        shared_secret(self.secret.as_ref(), self.secret_file.as_deref())
+    }
+}
+
+/// The secret itself, or the one in the file. What was given directly goes first.
+pub fn shared_secret(
+    secret: Option<&Secret>,
+    file: Option<&Path>,
+) -> Result<Option<Secret>, ConfigError> {
+    match (secret, file) {
+        (Some(secret), _) => Ok(Some(secret.clone())),
+        (None, Some(path)) => Secret::read(path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            bind: Bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT))),
+            cert: None,
+            key: None,
+            secret: None,
+            secret_file: None,
+            state_dir: None,
+            alert_format: Format::Text,
+            limits: Limits::default(),
+            detectors: Detectors::default(),
+            incidents: Incidents::default(),
+            allow: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unauthenticated: 512,
+            unauthenticated_per_address: 16,
+            handshake: Span::seconds(5),
+            heartbeat: Span::seconds(30),
+            sessions: 20_000,
+            clients: 100_000,
+            sources: 262_144,
+            incidents: 4096,
+        }
+    }
+}
+
+impl Default for Frequency {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            threshold: Threshold::new(3),
+            window: Span::seconds(300),
+            min_clients: Threshold::new(1),
+            min_ports: Threshold::new(1),
+        }
+    }
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            missed: Threshold::new(3),
+        }
+    }
+}
+
+impl Default for Incidents {
+    fn default() -> Self {
+        Self {
+            quiet: Span::seconds(3600),
+            correlation: Correlation::Merge,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! How a command fails: an exit code, what went wrong, and what to do.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | it went well |
+//! | 1 | it failed while running |
+//! | 2 | the command line makes no sense |
+//! | 78 | the configuration makes no sense (`EX_CONFIG`) |
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::client::ClientError;
+use crate::config::ConfigError;
+use crate::server::ServerError;
+use crate::state::StateError;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    what: String,
+    hint: Option<String>,
+}
+
+/// What is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something outside, while running.
+    Runtime,
+    /// The command line.
+    Usage,
+    /// The configuration, or a file it names.
+    Config,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(kind: Kind, what: impl Display) -> Self {
+        Self {
+            kind,
+            what: what.to_string(),
+            hint: None,
+        }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// The same failure, with the command line at fault.
+    #[must_use]
+    pub fn of_the_command_line(self) -> Self {
+        Self {
+            kind: Kind::Usage,
+            ..self
+        }
+    }
+
+    /// Says what went wrong on standard error.
+    pub fn report(&self) -> ExitCode {
+        let mut text = format!("vft: {}\n", self.what);
+        if let Some(hint) = &self.hint {
+            text.push_str("hint: ");
+            text.push_str(hint);
+            text.push('\n');
+        }
+        // Without standard error there is nobody to tell.
+        drop(std::io::stderr().write_all(text.as_bytes()));
+        ExitCode::from(match self.kind {
+            Kind::Runtime => 1,
+            Kind::Usage => 2,
+            Kind::Config => 78,
+        })
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let failure = Self::new(Kind::Config, &error);
+        match error {
+            ConfigError::Conflict { hint, .. } => failure.hint(hint),
+            ConfigError::Unreadable(..) => failure.hint("check the path and its permissions"),
+            ConfigError::Invalid(_) => failure,
+        }
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::new(Kind::Runtime, &error).hint(error.hint())
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        let failure = Self::new(Kind::Runtime, &error);
+        match error {
+            ServerError::Bind(..) => failure
+                .hint("see who holds the port with `ss -ltnp`, or listen elsewhere with --bind"),
+            ServerError::Thread(_) => failure.hint("raise the limit on threads (ulimit -u)"),
+            ServerError::ThreadDied(_) => failure,
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let failure = Self::new(Kind::Runtime, &error);
+        match error {
+            ClientError::NoTraps(_) => failure.hint(
+                "grant CAP_NET_BIND_SERVICE, or name free ports from 1024 up with --ports; \
+                 `vft ports` shows which are free here",
+            ),
+            ClientError::Thread(_) => failure.hint("raise the limit on threads (ulimit -u)"),
+            ClientError::ThreadDied(_) => failure,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Counters, and what each of them counts.
+//!
+//! Whatever is dropped or refused at a bound is counted here, so that nothing is lost silently.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one more.
+    pub fn one(&self) {
+        self.add(1);
+    }
+
+    /// Counts `n` more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a client counts; all of it goes to the server with each heartbeat.
+#[derive(Debug, Default)]
+pub struct ClientMetrics {
+    /// Connections the traps have taken.
+    pub hits: Counter,
+    /// Hits dropped because the backlog was full while the server was away.
+    pub dropped: Counter,
+    /// `accept` calls that failed.
+    pub accept_errors: Counter,
+}
+
+/// What a server counts.
+#[derive(Debug, Default)]
+pub struct ServerMetrics {
+    /// Connections accepted, strangers' included.
+    pub connections: Counter,
+    /// Sessions that passed the handshake.
+    pub sessions: Counter,
+    /// Connections that ended before they were authenticated, whatever the reason.
+    pub rejected: Counter,
+    /// Connections that had to give way because too many were not authenticated yet.
+    pub displaced: Counter,
+    /// Proofs of the secret that were wrong.
+    pub failed_proofs: Counter,
+    /// Sessions refused or ended at a limit, or because their identity was in use.
+    pub refused_sessions: Counter,
+    /// Reports taken in.
+    pub reports: Counter,
+    /// Hits taken in, merged ones by their count.
+    pub hits: Counter,
+    /// Hits that had arrived before and were not counted again.
+    pub duplicates: Counter,
+    /// Alerts handed to the sinks.
+    pub alerts: Counter,
+    /// Alerts dropped because a sink did not keep up.
+    pub alerts_dropped: Counter,
+    /// `accept` calls that failed.
+    pub accept_errors: Counter,
+}

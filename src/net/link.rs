@@ -1,0 +1,203 @@
+//! One connection, plain or under TLS, on which every call has a deadline.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData,
+    StreamOwned,
+};
+
+use crate::clock;
+
+/// Label of the TLS exporter that stands for the channel, from RFC 9266.
+const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
+/// A connection to a peer.
+#[derive(Debug)]
+pub enum Link {
+    /// Without TLS.
+    Plain(Timed),
+    /// The connecting side of TLS.
+    Client(Box<StreamOwned<ClientConnection, Timed>>),
+    /// The accepting side of TLS.
+    Server(Box<StreamOwned<ServerConnection, Timed>>),
+}
+
+/// A socket whose calls fail with [`io::ErrorKind::TimedOut`] once its deadline has passed.
+#[derive(Debug)]
+pub struct Timed {
+    socket: Arc<TcpStream>,
+    deadline: Instant,
+}
+
+impl Link {
+    /// Speaks without TLS.
+    pub fn plain(socket: Arc<TcpStream>, deadline: Instant) -> Self {
+        Self::Plain(Timed { socket, deadline })
+    }
+
+    /// Connects with TLS; returns when the handshake is complete.
+    pub fn connect(
+        socket: Arc<TcpStream>,
+        deadline: Instant,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
+        let connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, Timed { socket, deadline });
+        handshake(&mut stream.conn, &mut stream.sock)?;
+        Ok(Self::Client(Box::new(stream)))
+    }
+
+    /// Accepts with TLS; returns when the handshake is complete.
+    pub fn accept(
+        socket: Arc<TcpStream>,
+        deadline: Instant,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<Self> {
+        let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, Timed { socket, deadline });
+        handshake(&mut stream.conn, &mut stream.sock)?;
+        Ok(Self::Server(Box::new(stream)))
+    }
+
+    /// From now on calls fail once `deadline` has passed.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        match self {
+            Self::Plain(timed) => timed.deadline = deadline,
+            Self::Client(stream) => stream.sock.deadline = deadline,
+            Self::Server(stream) => stream.sock.deadline = deadline,
+        }
+    }
+
+    /// What both ends of this TLS connection, and nobody else, can compute (RFC 9266); `None`
+    /// without TLS.
+    pub fn channel_binding(&self) -> io::Result<Option<[u8; 32]>> {
+        let exported = match self {
+            Self::Plain(_) => return Ok(None),
+            Self::Client(stream) => {
+                stream
+                    .conn
+                    .export_keying_material([0; 32], BINDING_LABEL, None)
+            }
+            Self::Server(stream) => {
+                stream
+                    .conn
+                    .export_keying_material([0; 32], BINDING_LABEL, None)
+            }
+        };
+        exported.map(Some).map_err(io::Error::other)
+    }
+
+    /// Whether the peer has closed the connection, or sent something nobody asked for, while
+    /// nothing was expected of it.
+    pub fn is_broken(&self) -> bool {
+        let socket = self.socket();
+        if socket.set_nonblocking(true).is_err() {
+            return true;
+        }
+        let peeked = socket.peek(&mut [0]);
+        let quiet = matches!(&peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        !quiet || socket.set_nonblocking(false).is_err()
+    }
+
+    /// Says goodbye as the transport does, without waiting for the peer's.
+    pub fn close(mut self) {
+        match &mut self {
+            Self::Plain(_) => {}
+            Self::Client(stream) => stream.conn.send_close_notify(),
+            Self::Server(stream) => stream.conn.send_close_notify(),
+        }
+        // The peer may be gone already; there is nothing left to tell anybody.
+        drop(self.flush());
+        drop(self.socket().shutdown(Shutdown::Write));
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(timed) => &timed.socket,
+            Self::Client(stream) => &stream.sock.socket,
+            Self::Server(stream) => &stream.sock.socket,
+        }
+    }
+}
+
+fn handshake<S: SideData>(
+    connection: &mut ConnectionCommon<S>,
+    socket: &mut Timed,
+) -> io::Result<()> {
+    while connection.is_handshaking() {
+        connection.complete_io(socket)?;
+    }
+    Ok(())
+}
+
+impl Read for Link {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(timed) => timed.read(buffer),
+            Self::Client(stream) => stream.read(buffer),
+            Self::Server(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Link {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(timed) => timed.write(bytes),
+            Self::Client(stream) => stream.write(bytes),
+            Self::Server(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(timed) => timed.flush(),
+            Self::Client(stream) => stream.flush(),
+            Self::Server(stream) => stream.flush(),
+        }
+    }
+}
+
+impl Timed {
+    fn remaining(&self) -> io::Result<Duration> {
+        let remaining = self.deadline.saturating_duration_since(clock::monotonic());
+        if remaining.is_zero() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(remaining)
+        }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.remaining()?))?;
+        (&*self.socket).read(buffer).map_err(timed_out)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.remaining()?))?;
+        (&*self.socket).write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Unix says "would block" where a blocking call has timed out.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        io::ErrorKind::TimedOut.into()
+    } else {
+        error
+    }
+}

@@ -1,0 +1,206 @@
+//! Room for connections that have not proven anything yet.
+//!
+//! Strangers who hold connections open must not keep clients out, and cost little. There are so
+//! many places in all and so many for each address. When all are taken, the oldest gives way once
+//! it has had [`GRACE`] to finish; before that the newcomer waits, so that in a rush of honest
+//! clients nobody is thrown out a moment before it would have been done.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::metrics::Counter;
+
+/// How long a connection keeps its place whatever the rush.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// All places.
+#[derive(Clone, Debug)]
+pub struct Permits {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    total: usize,
+    per_address: usize,
+    held: Mutex<Held>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    next: u64,
+    oldest_first: VecDeque<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    id: u64,
+    address: IpAddr,
+    since: Instant,
+    socket: Arc<TcpStream>,
+}
+
+/// One connection's place; dropping it makes room.
+#[derive(Debug)]
+pub struct Permit {
+    inner: Arc<Inner>,
+    id: u64,
+}
+
+impl Permits {
+    /// Places for `total` connections at once, of which `per_address` for one address.
+    pub fn new(total: usize, per_address: usize) -> Self {
+        let inner = Inner {
+            total: total.max(1),
+            per_address: per_address.max(1),
+            held: Mutex::default(),
+            freed: Condvar::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// A place for this connection, waiting up to [`GRACE`] for one. `None` means that its
+    /// address has all the places it may have. Connections that had to give way are counted in
+    /// `displaced`.
+    pub fn admit(
+        &self,
+        address: IpAddr,
+        socket: &Arc<TcpStream>,
+        displaced: &Counter,
+    ) -> Option<Permit> {
+        let mut held = self.inner.lock();
+        if held.of(address).count() >= self.inner.per_address {
+            let oldest = held.of(address).next()?;
+            if oldest.since.elapsed() < GRACE {
+                return None;
+            }
+            let id = oldest.id;
+            held.displace(id, displaced);
+        }
+        while held.oldest_first.len() >= self.inner.total {
+            let Some(oldest) = held.oldest_first.front() else {
+                break;
+            };
+            let (id, age) = (oldest.id, oldest.since.elapsed());
+            if age < GRACE {
+                let waited = self
+                    .inner
+                    .freed
+                    .wait_timeout(held, GRACE.saturating_sub(age));
+                held = waited.unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                held.displace(id, displaced);
+            }
+        }
+        let id = held.next;
+        held.next += 1;
+        let socket = Arc::clone(socket);
+        held.oldest_first.push_back(Place {
+            id,
+            address,
+            since: clock::monotonic(),
+            socket,
+        });
+        Some(Permit {
+            inner: Arc::clone(&self.inner),
+            id,
+        })
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn of(&self, address: IpAddr) -> impl Iterator<Item = &Place> {
+        self.oldest_first
+            .iter()
+            .filter(move |place| place.address == address)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Place> {
+        let index = self.oldest_first.iter().position(|place| place.id == id)?;
+        self.oldest_first.remove(index)
+    }
+
+    fn displace(&mut self, id: u64, displaced: &Counter) {
+        if let Some(place) = self.remove(id) {
+            // Its thread notices at its next read or write, and ends.
+            drop(place.socket.shutdown(Shutdown::Both));
+            displaced.one();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.inner.lock().remove(self.id).is_some() {
+            self.inner.freed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::net::TcpListener;
+
+    fn pair() -> (Arc<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let near = TcpStream::connect_timeout(&address, GRACE).unwrap();
+        (Arc::new(listener.accept().unwrap().0), near)
+    }
+
+    #[test]
+    fn an_address_cannot_take_more_than_its_share() {
+        let permits = Permits::new(8, 1);
+        let (socket, _peer) = pair();
+        let displaced = Counter::default();
+        let home = "127.0.0.1".parse().unwrap();
+        let first = permits.admit(home, &socket, &displaced);
+        assert!(first.is_some());
+        assert!(permits.admit(home, &socket, &displaced).is_none());
+        assert!(
+            permits
+                .admit("127.0.0.2".parse().unwrap(), &socket, &displaced)
+                .is_some()
+        );
+        drop(first);
+        assert!(permits.admit(home, &socket, &displaced).is_some());
+    }
+
+    #[test]
+    fn when_all_places_are_taken_the_oldest_gives_way_after_its_grace() {
+        let permits = Permits::new(1, 1);
+        let displaced = Counter::default();
+        let (old, mut old_peer) = pair();
+        let (new, _new_peer) = pair();
+        let _kept = permits
+            .admit("127.0.0.1".parse().unwrap(), &old, &displaced)
+            .unwrap();
+        let began = clock::monotonic();
+        assert!(
+            permits
+                .admit("127.0.0.2".parse().unwrap(), &new, &displaced)
+                .is_some()
+        );
+        assert!(began.elapsed() >= GRACE.mul_f32(0.9));
+        assert_eq!(displaced.get(), 1);
+        assert_eq!(
+            old_peer.read(&mut [0]).unwrap(),
+            0,
+            "the displaced connection is closed"
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! The fleet as the engine knows it: names, progress in the sequences, last signs of life.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use crate::event::{ClientId, Timestamp};
+
+/// All clients that were ever welcomed, up to a bound.
+#[derive(Debug)]
+pub struct Clients {
+    bound: usize,
+    known: BTreeMap<ClientId, Client>,
+}
+
+/// What is known of a client.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// What people call it.
+    pub name: String,
+    /// When it was last heard from, by the server's clock.
+    pub heard: Timestamp,
+    /// Whether it said that it stops.
+    pub farewell: Farewell,
+    /// The last number of its sequence that was taken in; none of it was if 0.
+    progress: u64,
+    /// Numbers that never arrived.
+    pub missing: u64,
+}
+
+/// How a client went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It did not; it is there, or it vanished.
+    None,
+    /// It said that it stops.
+    Said,
+}
+
+/// What is new in a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// How many of the report's first hits have been taken in before.
+    pub duplicates: usize,
+    /// Numbers between the last report and this one that never arrived.
+    pub gap: Option<RangeInclusive<u64>>,
+    /// The last number that is now taken in.
+    pub up_to: u64,
+}
+
+impl Clients {
+    /// Room for `bound` clients.
+    pub const fn new(bound: usize) -> Self {
+        Self {
+            bound,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Notes that a client has come, and returns the last number of its sequence that was taken
+    /// in, if any was. When there is no room, the client not heard from for longest is forgotten.
+    pub fn welcome(&mut self, id: ClientId, name: &str, now: Timestamp) -> Option<u64> {
+        if let Some(client) = self.known.get_mut(&id) {
+            name.clone_into(&mut client.name);
+            client.heard = client.heard.max(now);
+            client.farewell = Farewell::None;
+            return (client.progress > 0).then_some(client.progress);
+        }
+        if self.known.len() >= self.bound {
+            let longest = self.known.iter().min_by_key(|(_, client)| client.heard);
+            if let Some(id) = longest.map(|(id, _)| *id) {
+                self.known.remove(&id);
+            }
+        }
+        let name = name.to_owned();
+        let farewell = Farewell::None;
+        self.known.insert(
+            id,
+            Client {
+                name,
+                heard: now,
+                farewell,
+                progress: 0,
+                missing: 0,
+            },
+        );
+        None
+    }
+
+    /// Notes a sign of life.
+    pub fn heard(&mut self, id: ClientId, now: Timestamp) {
+        if let Some(client) = self.known.get_mut(&id) {
+            client.heard = client.heard.max(now);
+            client.farewell = Farewell::None;
+        }
+    }
+
+    /// Notes that a client stops.
+    pub fn farewell(&mut self, id: ClientId) {
+        if let Some(client) = self.known.get_mut(&id) {
+            client.farewell = Farewell::Said;
+        }
+    }
+
+    /// Notes that `count` hits numbered from `first` have come, and says what is new in them.
+    pub fn advance(&mut self, id: ClientId, first: u64, count: usize) -> Fresh {
+        let length = u64::try_from(count).unwrap_or(u64::MAX);
+        let last = first.saturating_add(length).saturating_sub(1);
+        let Some(client) = self.known.get_mut(&id) else {
+            return Fresh {
+                duplicates: 0,
+                gap: None,
+                up_to: last,
+            };
+        };
+        let known = client.progress;
+        let next = known.saturating_add(1);
+        // Where a client begins is not known at first, so a first report has no gap before it.
+        let gap = (known > 0 && first > next).then(|| next..=first.saturating_sub(1));
+        if let Some(gap) = &gap {
+            client.missing = client.missing.saturating_add(gap.end() - gap.start() + 1);
+        }
+        client.progress = known.max(last);
+        let duplicates = next.saturating_sub(first).min(length);
+        Fresh {
+            duplicates: usize::try_from(duplicates).unwrap_or(count),
+            gap,
+            up_to: client.progress,
+        }
+    }
+
+    /// What people call a client.
+    pub fn name(&self, id: ClientId) -> String {
+        self.known
+            .get(&id)
+            .map_or_else(|| id.to_string(), |client| client.name.clone())
+    }
+
+    /// A client, if it is known.
+    pub fn get(&self, id: ClientId) -> Option<&Client> {
+        self.known.get(&id)
+    }
+
+    /// All clients.
+    pub fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        self.known.iter().map(|(id, client)| (*id, client))
+    }
+
+    /// Takes all clients as just heard from: the server itself was away.
+    pub fn forgive(&mut self, now: Timestamp) {
+        for client in self.known.values_mut() {
+            client.heard = client.heard.max(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: ClientId = ClientId([1; 16]);
+
+    fn clients() -> Clients {
+        let mut clients = Clients::new(2);
+        clients.welcome(ID, "web-1", Timestamp::default());
+        clients
+    }
+
+    #[test]
+    fn what_came_twice_is_not_new() {
+        let mut clients = clients();
+        assert_eq!(
+            clients.advance(ID, 1, 3),
+            Fresh {
+                duplicates: 0,
+                gap: None,
+                up_to: 3
+            }
+        );
+        assert_eq!(
+            clients.advance(ID, 1, 3),
+            Fresh {
+                duplicates: 3,
+                gap: None,
+                up_to: 3
+            }
+        );
+        assert_eq!(
+            clients.advance(ID, 2, 4),
+            Fresh {
+                duplicates: 2,
+                gap: None,
+                up_to: 5
+            }
+        );
+        assert_eq!(clients.welcome(ID, "web-1", Timestamp::default()), Some(5));
+    }
+
+    #[test]
+    fn what_never_came_is_a_gap() {
+        let mut clients = clients();
+        assert_eq!(clients.advance(ID, 41, 1).gap, None);
+        assert_eq!(clients.advance(ID, 45, 1).gap, Some(42..=44));
+        assert_eq!(clients.get(ID).unwrap().missing, 3);
+    }
+
+    #[test]
+    fn the_client_not_heard_from_for_longest_is_forgotten_first() {
+        let mut clients = clients();
+        clients.welcome(ClientId([2; 16]), "web-2", Timestamp::from_micros(2));
+        clients.welcome(ClientId([3; 16]), "web-3", Timestamp::from_micros(3));
+        assert!(clients.get(ID).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn however_reports_overlap_each_number_is_new_once(
+            reports in prop::collection::vec((0..20_u64, 1..10_usize), 1..40)
+        ) {
+            let mut clients = clients();
+            let mut taken = std::collections::BTreeSet::new();
+            let mut sent = 1;
+            for (back, count) in reports {
+                let first = sent - back.min(sent - 1);
+                let fresh = clients.advance(ID, first, count);
+                for number in first + fresh.duplicates as u64..first + count as u64 {
+                    prop_assert!(taken.insert(number), "{number} was new twice");
+                }
+                sent = sent.max(first + count as u64);
+                prop_assert_eq!(fresh.up_to, sent - 1);
+            }
+            prop_assert_eq!(taken.len() as u64, sent - 1);
+        }
+    }
+}

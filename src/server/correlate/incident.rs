@@ -1,0 +1,347 @@
+//! One incident: what has been seen of a subject, and when to speak of it.
+//!
+//! It is opened at the hit that crosses a threshold, and told of at once. What changes is told
+//! again after 4.5 s, then a minute, then ten minutes: first whatever there is, so that
+//! the picture of a whole burst is there within 5 s, later only what matters (four times the
+//! hits, another detector, a higher severity, ten times the clients, another shape). It closes
+//! after it has been quiet for a while.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ring::digest::{Context, SHA256};
+
+use crate::event::{ClientId, Timestamp};
+use crate::server::alert::{Detector, Severity, Shape, Statistic, Subject};
+use crate::server::correlate::tally::{Contacts, Tally};
+use crate::server::correlate::window::Sighting;
+
+/// An incident that is open.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    /// Its id.
+    pub id: String,
+    /// Whom or what it is about.
+    pub subject: Subject,
+    /// The detector that opened it.
+    pub opened_by: Detector,
+    /// What each detector it tripped had computed then.
+    pub statistics: BTreeMap<Detector, Statistic>,
+    /// When its first hit happened.
+    pub first_seen: Timestamp,
+    /// When its last hit happened.
+    pub last_seen: Timestamp,
+    /// Its hits.
+    pub hits: u64,
+    /// Its hits by client.
+    pub clients: Tally<ClientId>,
+    /// Its hits by trap port.
+    pub ports: Tally<u16>,
+    /// Its hits by source address.
+    pub sources: Tally<IpAddr>,
+    /// Its distinct triples.
+    pub contacts: Contacts<(IpAddr, ClientId, u16)>,
+    told: Told,
+}
+
+/// What the last alert said, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Once {
+        at: Timestamp,
+        alerts: u32,
+        what: Gist,
+    },
+}
+
+/// What makes another alert worth its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gist {
+    hits: u64,
+    clients: usize,
+    ports: usize,
+    detectors: usize,
+    severity: Severity,
+    shape: Option<Shape>,
+}
+
+/// Whether there is something to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Say {
+    /// The incident was not told of yet.
+    Open,
+    /// It has changed, and the pause is over.
+    Update,
+    /// Not now.
+    Nothing,
+}
+
+/// Pauses after the first, the second and all later alerts. The first leaves room for the tick,
+/// so that the second alert is there within 5 s.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(4500),
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+];
+
+/// The longest quiet an incident waits for.
+const LONGEST_QUIET: Duration = Duration::from_secs(7 * 86_400);
+
+impl Incident {
+    /// An incident that nothing is known of yet. `mark` tells it from the next one about the same
+    /// subject: its first event.
+    pub fn new(detector: Detector, subject: Subject, mark: &[u8], at: Timestamp) -> Self {
+        Self {
+            id: id(detector, subject, mark),
+            subject,
+            opened_by: detector,
+            statistics: BTreeMap::new(),
+            first_seen: at,
+            last_seen: at,
+            hits: 0,
+            clients: Tally::default(),
+            ports: Tally::default(),
+            sources: Tally::default(),
+            contacts: Contacts::default(),
+            told: Told::Nothing,
+        }
+    }
+
+    /// Takes a sighting in.
+    pub fn add(&mut self, sighting: &Sighting) {
+        let count = u64::from(sighting.count);
+        self.first_seen = self.first_seen.min(sighting.at);
+        self.last_seen = self.last_seen.max(sighting.at);
+        self.hits = self.hits.saturating_add(count);
+        self.clients.add(sighting.client, count);
+        self.ports.add(sighting.port, count);
+        self.sources.add(sighting.source, count);
+        self.contacts
+            .add((sighting.source, sighting.client, sighting.port));
+    }
+
+    /// Notes that a detector has tripped; only the first time counts.
+    pub fn trip(&mut self, statistic: Statistic) {
+        self.statistics
+            .entry(statistic.detector)
+            .or_insert(statistic);
+    }
+
+    /// One triple over and over is low; two clients or three ports are high.
+    pub fn severity(&self) -> Severity {
+        if self.opened_by == Detector::SilentClient {
+            return Severity::Medium;
+        }
+        match (
+            self.clients.count(),
+            self.ports.count(),
+            self.contacts.count(),
+        ) {
+            (2.., _, _) | (_, 3.., _) => Severity::High,
+            (_, _, 0 | 1) => Severity::Low,
+            _ => Severity::Medium,
+        }
+    }
+
+    /// How the touched clients and ports lie: many are three or more.
+    pub fn shape(&self) -> Option<Shape> {
+        match (self.clients.count(), self.ports.count()) {
+            (3.., 3..) => Some(Shape::Block),
+            (3.., _) => Some(Shape::Horizontal),
+            (_, 3..) => Some(Shape::Vertical),
+            _ => None,
+        }
+    }
+
+    /// Whether there is something to say at `now`.
+    pub fn due(&self, now: Timestamp) -> Say {
+        match &self.told {
+            Told::Nothing => Say::Open,
+            Told::Once { at, alerts, what } => {
+                let pause = PAUSES.get(*alerts as usize - 1).or(PAUSES.last());
+                let over = pause.is_none_or(|pause| now.since(*at) >= *pause);
+                let gist = self.gist();
+                let worth = if *alerts == 1 {
+                    gist != *what
+                } else {
+                    gist.matters(what)
+                };
+                if over && worth {
+                    Say::Update
+                } else {
+                    Say::Nothing
+                }
+            }
+        }
+    }
+
+    /// Whether something has been left unsaid.
+    pub fn has_news(&self) -> bool {
+        match &self.told {
+            Told::Nothing => true,
+            Told::Once { what, .. } => self.gist() != *what,
+        }
+    }
+
+    /// Notes that all there is has been said at `now`.
+    pub fn told(&mut self, now: Timestamp) {
+        let alerts = match &self.told {
+            Told::Nothing => 1,
+            Told::Once { alerts, .. } => alerts.saturating_add(1),
+        };
+        self.told = Told::Once {
+            at: now,
+            alerts,
+            what: self.gist(),
+        };
+    }
+
+    /// When it will have been quiet for so long that it is over: `quiet`, or four times the mean
+    /// gap between its hits if that is longer, but no longer than a week.
+    pub fn ends(&self, quiet: Duration) -> Timestamp {
+        let gaps = u32::try_from(self.hits.saturating_sub(1))
+            .unwrap_or(u32::MAX)
+            .max(1);
+        let mean = self.last_seen.since(self.first_seen) / gaps;
+        self.last_seen
+            .after(mean.saturating_mul(4).min(LONGEST_QUIET).max(quiet))
+    }
+
+    fn gist(&self) -> Gist {
+        Gist {
+            hits: self.hits,
+            clients: self.clients.count(),
+            ports: self.ports.count(),
+            detectors: self.statistics.len(),
+            severity: self.severity(),
+            shape: self.shape(),
+        }
+    }
+}
+
+impl Gist {
+    fn matters(&self, told: &Self) -> bool {
+        self.hits >= told.hits.saturating_mul(4)
+            || decade(self.clients) > decade(told.clients)
+            || self.detectors > told.detectors
+            || self.severity > told.severity
+            || self.shape != told.shape
+    }
+}
+
+fn decade(count: usize) -> u32 {
+    count.checked_ilog10().unwrap_or(0)
+}
+
+/// Eight characters of Crockford's base 32 (40 bits) of the SHA-256 over detector, subject and
+/// mark.
+fn id(detector: Detector, subject: Subject, mark: &[u8]) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let mut context = Context::new(&SHA256);
+    for part in [
+        detector.name().as_bytes(),
+        subject.to_string().as_bytes(),
+        mark,
+    ] {
+        context.update(part);
+        context.update(&[0]);
+    }
+    let hash = context.finish();
+    let bits = hash
+        .as_ref()
+        .iter()
+        .take(5)
+        .fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    let digit = |n: u32| {
+        DIGITS
+            .get((bits >> (5 * n) & 31) as usize)
+            .copied()
+            .unwrap_or(b'0')
+    };
+    (0..8).rev().map(|n| char::from(digit(n))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn sighting(seconds: u64, client: u8, port: u16) -> Sighting {
+        Sighting {
+            at: at(seconds),
+            source: [192, 0, 2, 1].into(),
+            client: ClientId([client; 16]),
+            port,
+            count: 1,
+            sequence: 1,
+        }
+    }
+
+    fn incident() -> Incident {
+        let subject = Subject::Port(22);
+        Incident::new(Detector::FrequentPort, subject, b"mark", at(0))
+    }
+
+    #[test]
+    fn a_burst_is_told_at_once_and_whole_after_five_seconds_and_then_ever_more_sparsely() {
+        let mut incident = incident();
+        let mut told = Vec::new();
+        for second in 0..7200 {
+            incident.add(&sighting(second, 1, 22));
+            if incident.due(at(second)) != Say::Nothing {
+                told.push((second, incident.hits));
+                incident.told(at(second));
+            }
+        }
+        assert_eq!(told, [(0, 1), (5, 6), (65, 66), (665, 666), (2663, 2664)]);
+    }
+
+    #[test]
+    fn severity_tells_a_touch_from_a_scan() {
+        let mut incident = incident();
+        incident.add(&sighting(0, 1, 22));
+        incident.add(&sighting(1, 1, 22));
+        assert_eq!(
+            (incident.severity(), incident.shape()),
+            (Severity::Low, None)
+        );
+        incident.add(&sighting(2, 1, 23));
+        assert_eq!(
+            (incident.severity(), incident.shape()),
+            (Severity::Medium, None)
+        );
+        incident.add(&sighting(3, 1, 24));
+        assert_eq!(
+            (incident.severity(), incident.shape()),
+            (Severity::High, Some(Shape::Vertical))
+        );
+    }
+
+    #[test]
+    fn slow_incidents_stay_open_longer_but_not_for_ever() {
+        let quiet = Duration::from_secs(3600);
+        let mut fast = incident();
+        fast.add(&sighting(0, 1, 22));
+        fast.add(&sighting(10, 1, 22));
+        assert_eq!(fast.ends(quiet), at(3610));
+        let mut slow = fast.clone();
+        slow.add(&sighting(7210, 1, 22));
+        assert_eq!(slow.ends(quiet), at(7210 + 3605 * 4));
+        let mut slowest = fast;
+        slowest.add(&sighting(90 * 86_400, 1, 22));
+        assert_eq!(slowest.ends(quiet), at(97 * 86_400));
+    }
+
+    #[test]
+    fn an_id_follows_from_detector_subject_and_first_event() {
+        let id = |mark: &[u8]| id(Detector::FrequentPort, Subject::Port(22), mark);
+        assert_eq!(id(b"a"), id(b"a"));
+        assert_ne!(id(b"a"), id(b"b"));
+        assert_eq!(id(b"a").len(), 8);
+    }
+}

@@ -1,0 +1,141 @@
+//! All open incidents, and the alerts they give rise to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::event::Timestamp;
+use crate::server::alert::{Action, Alert, Detector, Statistic, Subject};
+use crate::server::correlate::clients::Clients;
+use crate::server::correlate::describe::describe;
+use crate::server::correlate::incident::{Incident, Say};
+use crate::server::correlate::window::Sighting;
+
+/// What an incident is about: its subject, and whether hits or silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// Hits.
+    Scan(Subject),
+    /// Silence.
+    Silence(Subject),
+}
+
+/// The open incidents.
+#[derive(Debug)]
+pub struct Incidents {
+    bound: usize,
+    quiet: Duration,
+    open: BTreeMap<Key, Incident>,
+    /// Those that have changed since alerts were last collected.
+    touched: BTreeSet<Key>,
+}
+
+impl Incidents {
+    /// Room for `bound` incidents, each of which ends after `quiet`.
+    pub fn new(bound: usize, quiet: Duration) -> Self {
+        Self {
+            bound: bound.max(1),
+            quiet,
+            open: BTreeMap::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// The incident about `key`, if it is open.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Incident> {
+        let incident = self.open.get_mut(&key)?;
+        self.touched.insert(key);
+        Some(incident)
+    }
+
+    /// Whether an incident about `key` is open.
+    pub fn is_open(&self, key: Key) -> bool {
+        self.open.contains_key(&key)
+    }
+
+    /// Opens an incident that `evidence` has led to.
+    pub fn open<'a>(
+        &mut self,
+        detector: Detector,
+        subject: Subject,
+        statistic: Statistic,
+        evidence: impl IntoIterator<Item = &'a Sighting>,
+    ) {
+        let mut evidence = evidence.into_iter();
+        let Some(first) = evidence.next() else { return };
+        let mark = [&first.client.0[..], &first.sequence.to_be_bytes()].concat();
+        let mut incident = Incident::new(detector, subject, &mark, first.at);
+        incident.add(first);
+        evidence.for_each(|sighting| incident.add(sighting));
+        incident.trip(statistic);
+        self.put(Key::Scan(subject), incident);
+    }
+
+    /// Puts an incident among the open ones.
+    pub fn put(&mut self, key: Key, incident: Incident) {
+        self.open.insert(key, incident);
+        self.touched.insert(key);
+    }
+
+    /// The alerts that what has happened since the last call gives rise to.
+    pub fn collect(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+        for key in std::mem::take(&mut self.touched) {
+            if let Some(incident) = self.open.get_mut(&key) {
+                tell(incident, now, clients, alerts);
+            }
+        }
+        while self.open.len() > self.bound {
+            let quietest = self
+                .open
+                .iter()
+                .min_by_key(|(_, incident)| incident.last_seen);
+            let Some(key) = quietest.map(|(key, _)| *key) else {
+                break;
+            };
+            self.close(key, now, clients, alerts);
+        }
+    }
+
+    /// Says what was held back for a while, and closes what has been quiet for long enough.
+    pub fn tick(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+        let mut over = Vec::new();
+        for (key, incident) in &mut self.open {
+            if matches!(key, Key::Scan(_)) && incident.ends(self.quiet) <= now {
+                over.push(*key);
+            } else {
+                tell(incident, now, clients, alerts);
+            }
+        }
+        for key in over {
+            self.close(key, now, clients, alerts);
+        }
+    }
+
+    /// Closes an incident, if it is open.
+    pub fn close(&mut self, key: Key, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+        if let Some(incident) = self.open.remove(&key) {
+            alerts.push(describe(&incident, Action::Close, now, clients));
+        }
+    }
+
+    /// Says everything that is still unsaid.
+    pub fn flush(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+        for incident in self
+            .open
+            .values_mut()
+            .filter(|incident| incident.has_news())
+        {
+            incident.told(now);
+            alerts.push(describe(incident, Action::Update, now, clients));
+        }
+    }
+}
+
+fn tell(incident: &mut Incident, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+    let action = match incident.due(now) {
+        Say::Open => Action::Open,
+        Say::Update => Action::Update,
+        Say::Nothing => return,
+    };
+    incident.told(now);
+    alerts.push(describe(incident, action, now, clients));
+}

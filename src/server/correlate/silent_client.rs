@@ -1,0 +1,135 @@
+//! `silent-client`: a client that should be heard from and is not.
+//!
+//! A client sends a heartbeat every `heartbeat` (30 s). It is silent after `missed` of them (3)
+//! did not come, and until it comes back. Up to [`ALONE`] silent clients have an incident each;
+//! any more share one about the fleet, because then the network or the server is the likelier
+//! cause, and hundreds of alerts would hide it. A client that said goodbye when it stopped is
+//! silent as well, with that in the alert's notes.
+//!
+//! If the server itself was suspended, everybody seems silent: a tick that comes later than a
+//! heartbeat after the one before it takes all clients as just heard from.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::config::server::Silence;
+use crate::event::{ClientId, Timestamp};
+use crate::server::alert::{Alert, Detector, Statistic, Subject};
+use crate::server::correlate::clients::Clients;
+use crate::server::correlate::incident::Incident;
+use crate::server::correlate::incidents::{Incidents, Key};
+
+/// Silent clients that have an incident of their own.
+pub const ALONE: usize = 5;
+
+/// Who is silent.
+#[derive(Debug)]
+pub struct SilentClient {
+    settings: Silence,
+    heartbeat: Duration,
+    last_tick: Option<Timestamp>,
+    alone: BTreeSet<ClientId>,
+    together: BTreeSet<ClientId>,
+}
+
+impl SilentClient {
+    /// Nobody is silent yet.
+    pub fn new(settings: Silence, heartbeat: Duration) -> Self {
+        Self {
+            settings,
+            heartbeat,
+            last_tick: None,
+            alone: BTreeSet::new(),
+            together: BTreeSet::new(),
+        }
+    }
+
+    /// Looks for clients that have fallen silent or have come back.
+    pub fn tick(
+        &mut self,
+        now: Timestamp,
+        clients: &mut Clients,
+        incidents: &mut Incidents,
+        alerts: &mut Vec<Alert>,
+    ) {
+        if !self.settings.enabled {
+            return;
+        }
+        let last = self.last_tick.replace(now);
+        if last.is_some_and(|last| now.since(last) > self.heartbeat) {
+            clients.forgive(now);
+        }
+        let patience = self
+            .heartbeat
+            .saturating_mul(self.settings.missed.get().into());
+        for (id, client) in clients.iter() {
+            let silent = now.since(client.heard) > patience;
+            let known = self.alone.contains(&id) || self.together.contains(&id);
+            match (silent, known) {
+                (true, false) => self.fell_silent(id, client.heard, now, incidents),
+                (false, true) => self.came_back(id, now, clients, incidents, alerts),
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
+    fn fell_silent(
+        &mut self,
+        id: ClientId,
+        heard: Timestamp,
+        now: Timestamp,
+        incidents: &mut Incidents,
+    ) {
+        let subject = if self.alone.len() < ALONE {
+            self.alone.insert(id);
+            Subject::Client(id)
+        } else {
+            self.together.insert(id);
+            Subject::Fleet
+        };
+        let statistic = self.statistic(now.since(heard));
+        let key = Key::Silence(subject);
+        if !incidents.is_open(key) {
+            let mark = [&id.0[..], &heard.as_micros().to_be_bytes()].concat();
+            incidents.put(
+                key,
+                Incident::new(Detector::SilentClient, subject, &mark, heard),
+            );
+        }
+        if let Some(incident) = incidents.get_mut(key) {
+            incident.clients.add(id, 0);
+            incident.trip(statistic);
+        }
+    }
+
+    fn came_back(
+        &mut self,
+        id: ClientId,
+        now: Timestamp,
+        clients: &Clients,
+        incidents: &mut Incidents,
+        alerts: &mut Vec<Alert>,
+    ) {
+        if self.alone.remove(&id) {
+            incidents.close(Key::Silence(Subject::Client(id)), now, clients, alerts);
+        }
+        if self.together.remove(&id) {
+            let key = Key::Silence(Subject::Fleet);
+            if self.together.is_empty() {
+                incidents.close(key, now, clients, alerts);
+            } else if let Some(incident) = incidents.get_mut(key) {
+                incident.clients.remove(&id);
+            }
+        }
+    }
+
+    fn statistic(&self, silence: Duration) -> Statistic {
+        let missed = silence.as_millis() / self.heartbeat.as_millis().max(1);
+        Statistic {
+            detector: Detector::SilentClient,
+            hits: u64::try_from(missed).unwrap_or(u64::MAX),
+            threshold: self.settings.missed.get().into(),
+            window: self.heartbeat,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Bounded counts of who and what took part in an incident.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::server::alert::{Exactness, Sampled};
+
+/// Distinct values that are told apart; beyond, hits still count and values no more.
+const MAX_DISTINCT: usize = 1024;
+
+/// Distinct triples that are told apart.
+const MAX_CONTACTS: usize = 4096;
+
+/// Values that an alert shows.
+const SAMPLE: usize = 16;
+
+/// Hits by value.
+#[derive(Clone, Debug)]
+pub struct Tally<K> {
+    hits: BTreeMap<K, u64>,
+    exactness: Exactness,
+}
+
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Self {
+            hits: BTreeMap::new(),
+            exactness: Exactness::Exact,
+        }
+    }
+}
+
+impl<K: Ord + Copy> Tally<K> {
+    /// Counts hits of a value.
+    pub fn add(&mut self, key: K, hits: u64) {
+        if let Some(sum) = self.hits.get_mut(&key) {
+            *sum = sum.saturating_add(hits);
+        } else if self.hits.len() < MAX_DISTINCT {
+            self.hits.insert(key, hits);
+        } else {
+            self.exactness = Exactness::AtLeast;
+        }
+    }
+
+    /// How many distinct values were seen, up to a bound.
+    pub fn count(&self) -> usize {
+        self.hits.len()
+    }
+
+    /// Takes a value out.
+    pub fn remove(&mut self, key: &K) {
+        self.hits.remove(key);
+    }
+
+    /// The values with the most hits.
+    pub fn sampled<T>(&self, show: impl Fn(K) -> T) -> Sampled<T> {
+        let mut most: Vec<_> = self.hits.iter().map(|(key, hits)| (*key, *hits)).collect();
+        most.sort_by_key(|(key, hits)| (std::cmp::Reverse(*hits), *key));
+        most.truncate(SAMPLE);
+        most.sort_by_key(|(key, _)| *key);
+        Sampled {
+            count: u64::try_from(self.hits.len()).unwrap_or(u64::MAX),
+            exactness: self.exactness,
+            sample: most
+                .into_iter()
+                .map(|(key, hits)| (show(key), hits))
+                .collect(),
+        }
+    }
+}
+
+/// Distinct triples of source, client and port.
+#[derive(Clone, Debug)]
+pub struct Contacts<K> {
+    seen: BTreeSet<K>,
+    exactness: Exactness,
+}
+
+impl<K> Default for Contacts<K> {
+    fn default() -> Self {
+        Self {
+            seen: BTreeSet::new(),
+            exactness: Exactness::Exact,
+        }
+    }
+}
+
+impl<K: Ord> Contacts<K> {
+    /// Notes a triple.
+    pub fn add(&mut self, triple: K) {
+        if self.seen.len() < MAX_CONTACTS {
+            self.seen.insert(triple);
+        } else if !self.seen.contains(&triple) {
+            self.exactness = Exactness::AtLeast;
+        }
+    }
+
+    /// How many there were, up to a bound.
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.seen.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the count is exact.
+    pub const fn exactness(&self) -> Exactness {
+        self.exactness
+    }
+}

@@ -1,0 +1,237 @@
+//! Sliding windows over sightings, exact and in little memory.
+//!
+//! Whether n hits lie within a window W that holds the newest one is decided by the last n. A
+//! sighting that comes late, but by no more than W, may fall into a window that begins up to 2 W
+//! before the newest; as long as the detector has not fired, that stretch holds fewer than 2 n
+//! hits, so 2 n are kept. A merged sighting counts as its count.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::event::{ClientId, Event, Timestamp};
+
+/// A hit as detectors see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who touched the trap.
+    pub source: IpAddr,
+    /// The client whose trap it was.
+    pub client: ClientId,
+    /// The trap's port.
+    pub port: u16,
+    /// How many times.
+    pub count: u32,
+    /// Its number in the client's sequence.
+    pub sequence: u64,
+}
+
+impl From<&Event> for Sighting {
+    fn from(event: &Event) -> Self {
+        Self {
+            at: event.at,
+            source: event.hit.source,
+            client: event.client,
+            port: event.hit.trap_port,
+            count: event.hit.count.get(),
+            sequence: event.sequence,
+        }
+    }
+}
+
+/// The latest sightings of one subject, in order of their time.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    sightings: VecDeque<Sighting>,
+    hits: u64,
+}
+
+impl Window {
+    /// Adds a sighting, and says how many hits there are at most within any `span` (ends
+    /// included) that holds it. The answer is exact up to `threshold`.
+    pub fn add(&mut self, sighting: Sighting, threshold: u64, span: Duration) -> u64 {
+        let later = self
+            .sightings
+            .iter()
+            .rev()
+            .take_while(|kept| kept.at > sighting.at)
+            .count();
+        self.sightings
+            .insert(self.sightings.len().saturating_sub(later), sighting);
+        self.hits = self.hits.saturating_add(sighting.count.into());
+        let most = self.most_around(sighting.at, span);
+        self.trim(threshold.saturating_mul(2), span);
+        most
+    }
+
+    /// How many hits there are at most within any `span` that holds the time `at`.
+    pub fn most_around(&self, at: Timestamp, span: Duration) -> u64 {
+        let from = at.before(span);
+        let near = self.sightings.iter().skip_while(|kept| kept.at < from);
+        let mut ahead = near.clone();
+        let mut within = 0_u64;
+        let mut reached = ahead.next();
+        let mut most = 0;
+        for first in near.take_while(|kept| kept.at <= at) {
+            while let Some(kept) = reached.filter(|kept| kept.at <= first.at.after(span)) {
+                within = within.saturating_add(kept.count.into());
+                reached = ahead.next();
+            }
+            most = most.max(within);
+            within = within.saturating_sub(first.count.into());
+        }
+        most
+    }
+
+    /// Forgets the sightings that `unwanted` picks.
+    pub fn forget(&mut self, unwanted: impl Fn(&Sighting) -> bool) {
+        self.sightings.retain(|kept| !unwanted(kept));
+        self.hits = self
+            .sightings
+            .iter()
+            .map(|kept| u64::from(kept.count))
+            .sum();
+    }
+
+    /// What is kept, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Sighting> {
+        self.sightings.iter()
+    }
+
+    /// Keeps the last `enough` hits, of which none older than two spans.
+    fn trim(&mut self, enough: u64, span: Duration) {
+        let Some(newest) = self.sightings.back().map(|kept| kept.at) else {
+            return;
+        };
+        let oldest = newest.before(span.saturating_mul(2));
+        while let Some(front) = self.sightings.front() {
+            let left = self.hits.saturating_sub(front.count.into());
+            if left < enough && front.at >= oldest {
+                break;
+            }
+            self.hits = left;
+            self.sightings.pop_front();
+        }
+    }
+}
+
+/// The distinct values seen most lately, as many as a rule asks for.
+#[derive(Clone, Debug)]
+pub struct Recent<K>(Vec<(K, Timestamp)>);
+
+impl<K> Default for Recent<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: PartialEq> Recent<K> {
+    /// Notes a value, and says whether `wanted` distinct ones were seen at or after `since`.
+    pub fn add(&mut self, value: K, at: Timestamp, wanted: usize, since: Timestamp) -> bool {
+        if wanted <= 1 {
+            return true;
+        }
+        match self.0.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, last)) => *last = at.max(*last),
+            None => self.0.push((value, at)),
+        }
+        self.0.sort_by_key(|(_, last)| std::cmp::Reverse(*last));
+        self.0.truncate(wanted);
+        self.0.len() == wanted && self.0.last().is_some_and(|(_, last)| *last >= since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sighting(at: u64, count: u32) -> Sighting {
+        Sighting {
+            at: Timestamp::from_micros(at),
+            source: [192, 0, 2, 1].into(),
+            client: ClientId([0; 16]),
+            port: 22,
+            count,
+            sequence: 1,
+        }
+    }
+
+    /// What the window must say, from the whole history.
+    fn by_definition(history: &[(u64, u32)], at: u64, span: u64) -> u64 {
+        let sum = |from: u64| {
+            let inside = |t: u64| (from..=from + span).contains(&t);
+            history
+                .iter()
+                .filter(|(t, _)| inside(*t))
+                .map(|(_, c)| u64::from(*c))
+                .sum()
+        };
+        let starts = history.iter().map(|(t, _)| *t);
+        starts
+            .filter(|from| *from <= at && at <= from + span)
+            .map(sum)
+            .max()
+            .unwrap_or(0)
+    }
+
+    proptest! {
+        /// Fires exactly when the whole history says so, at the first time it does, for
+        /// sightings that are late by up to the window.
+        #[test]
+        fn fires_exactly_on_the_threshold(
+            steps in prop::collection::vec((0..40_u64, 0..=100_u64, 1..4_u32), 1..60),
+            threshold in 1..8_u64,
+        ) {
+            let span = 100;
+            let mut window = Window::default();
+            let mut history = Vec::new();
+            let mut newest = 1000;
+            for (step, late, count) in steps {
+                newest += step;
+                let at = if late % 3 == 0 { newest - late } else { newest };
+                history.push((at, count));
+                let expected = by_definition(&history, at, span);
+                let found = window.add(sighting(at, count), threshold, Duration::from_micros(span));
+                prop_assert_eq!(found.min(threshold), expected.min(threshold));
+                if expected >= threshold {
+                    break;
+                }
+            }
+        }
+
+        #[test]
+        fn memory_is_bounded_by_the_threshold(
+            times in prop::collection::vec(0..1000_u64, 1..200),
+            threshold in 1..8_u64,
+        ) {
+            let mut window = Window::default();
+            for at in times {
+                window.add(sighting(at, 1), threshold, Duration::from_micros(500));
+                prop_assert!(window.iter().count() as u64 <= threshold * 2);
+            }
+        }
+    }
+
+    #[test]
+    fn both_ends_of_the_window_count() {
+        let mut window = Window::default();
+        let span = Duration::from_micros(300);
+        window.add(sighting(0, 1), 3, span);
+        window.add(sighting(150, 1), 3, span);
+        assert_eq!(window.clone().add(sighting(300, 1), 3, span), 3);
+        assert_eq!(window.add(sighting(301, 1), 3, span), 2);
+    }
+
+    #[test]
+    fn distinct_values_must_be_recent() {
+        let mut recent = Recent::default();
+        let at = Timestamp::from_micros;
+        assert!(!recent.add('a', at(1), 2, at(0)));
+        assert!(!recent.add('a', at(2), 2, at(0)));
+        assert!(recent.add('b', at(3), 2, at(0)));
+        assert!(!recent.add('b', at(9), 2, at(5)));
+    }
+}

@@ -1,0 +1,188 @@
+//! The state folder: made private, held by one process, written so that a crash leaves either the
+//! old file or the new one.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// A folder that this process holds.
+#[derive(Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a state folder is of no use.
+#[derive(Debug)]
+pub enum StateError {
+    /// It cannot be made, opened or written to.
+    Unusable(PathBuf, io::Error),
+    /// Another process holds it.
+    Held(PathBuf),
+    /// A file in it is not what it should be.
+    Damaged(PathBuf),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(path, error) => {
+                write!(f, "cannot use {} for state: {error}", path.display())
+            }
+            Self::Held(path) => {
+                write!(
+                    f,
+                    "another vft process is using the state folder {}",
+                    path.display()
+                )
+            }
+            Self::Damaged(path) => write!(f, "{} is damaged", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+impl StateError {
+    /// What to do about it.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Unusable(..) => "name a folder this user can write to with --state-dir",
+            Self::Held(_) => "stop the other process, or give this one its own --state-dir",
+            Self::Damaged(_) => "restore the file, or delete it to get a new one",
+        }
+    }
+}
+
+impl StateFolder {
+    /// Makes the folder if there is none, readable by this user only, and takes hold of it.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let unusable = |error| StateError::Unusable(path.to_owned(), error);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(unusable)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(unusable)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StateError::Held(path.to_owned())),
+            Err(error) => return Err(unusable(error.into())),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// `N` bytes kept in the file `name` as hexadecimal digits; made by `fresh` the first time.
+    pub fn keep<const N: usize>(
+        &self,
+        name: &str,
+        fresh: impl FnOnce() -> [u8; N],
+    ) -> Result<[u8; N], StateError> {
+        let path = self.path.join(name);
+        match File::open(&path) {
+            Ok(file) => {
+                let unusable = |error| StateError::Unusable(path.clone(), error);
+                let mode = file.metadata().map_err(unusable)?.permissions().mode();
+                if mode & 0o077 != 0 {
+                    fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(unusable)?;
+                }
+                let mut text = String::new();
+                let longest = u64::try_from(N).unwrap_or(u64::MAX).saturating_mul(2) + 2;
+                file.take(longest)
+                    .read_to_string(&mut text)
+                    .map_err(|_| StateError::Damaged(path.clone()))?;
+                from_hex(text.trim_end()).ok_or(StateError::Damaged(path))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let bytes = fresh();
+                self.write(name, &to_hex(&bytes))
+                    .map_err(|error| StateError::Unusable(path, error))?;
+                Ok(bytes)
+            }
+            Err(error) => Err(StateError::Unusable(path, error)),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        let unfinished = self.path.join(format!("{name}.new"));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        fs::rename(&unfinished, self.path.join(name))?;
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut digits = text.chars().map(|digit| digit.to_digit(16));
+    for byte in &mut bytes {
+        let value = digits.next()?? * 16 + digits.next()??;
+        *byte = u8::try_from(value).ok()?;
+    }
+    digits.next().is_none().then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_stays_and_is_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let folder = StateFolder::open(&path).unwrap();
+        assert_eq!(folder.keep("id", || [7; 4]).unwrap(), [7; 4]);
+        assert_eq!(folder.keep("id", || [8; 4]).unwrap(), [7; 4]);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join("id")), 0o600);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_not_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = StateFolder::open(parent.path()).unwrap();
+        for damage in ["", "0707", "070707070707", "zz070707"] {
+            fs::write(parent.path().join("id"), damage).unwrap();
+            assert!(matches!(
+                folder.keep("id", || [7; 4]),
+                Err(StateError::Damaged(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn one_folder_serves_one_process() {
+        let parent = tempfile::tempdir().unwrap();
+        let held = StateFolder::open(parent.path()).unwrap();
+        assert!(matches!(
+            StateFolder::open(parent.path()),
+            Err(StateError::Held(_))
+        ));
+        drop(held);
+        assert!(StateFolder::open(parent.path()).is_ok());
+    }
+}

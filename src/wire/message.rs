@@ -1,0 +1,508 @@
+//! Messages and their encoding: the only user of bincode.
+//!
+//! bincode 2 in its standard configuration: integers are variable-length (one byte below 251,
+//! else a marker 251, 252 or 253 and 2, 4 or 8 bytes, little-endian; signed ones zigzag first),
+//! an enum is its variant's number, arrays have no length, vectors and strings have theirs in
+//! front, an option is 0 or 1 and the value. Decoding is given a byte limit, and bytes left over
+//! are an error. bincode's functions without a limit are never called.
+//!
+//! The order of variants and fields below is the format. Version 1 never changes it; what a
+//! later version adds, it adds behind.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Hit, Probe, Timestamp};
+use crate::wire::frame::MAX_FRAME;
+
+/// The most hits in one report: so many that every legal one fits a frame.
+pub const MAX_HITS: usize = 1024;
+
+/// The most traps a heartbeat can name.
+pub const MAX_TRAPS: usize = 1024;
+
+/// The longest name of a client, in characters.
+pub const MAX_NAME: usize = 64;
+
+const CODEC: Configuration<LittleEndian, Varint, Limit<MAX_FRAME>> =
+    bincode::config::standard().with_limit::<MAX_FRAME>();
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientMessage {
+    /// Who it claims to be.
+    Hello(Hello),
+    /// That it is.
+    Proof(Proof),
+    /// What its traps have seen.
+    Report(Report),
+    /// That it is alive, and how it does.
+    Heartbeat(Heartbeat),
+    /// That it stops, on purpose.
+    Goodbye,
+}
+
+/// What a server says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerMessage {
+    /// The connection ends here, and why. Its form is the same in all versions.
+    Refused(Refused),
+    /// Who the server is, and what it wants to be shown.
+    Challenge(Challenge),
+    /// The client is in.
+    Welcome(Welcome),
+    /// Every hit up to and including this number has been taken in.
+    Ack(u64),
+    /// The heartbeat was heard.
+    HeartbeatAck,
+}
+
+/// A client's first message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Ed25519; the client's id is the first 16 bytes of its SHA-256.
+    pub public_key: [u8; 32],
+    /// Fresh random bytes.
+    pub nonce: [u8; 32],
+    /// What people call the host. At most [`MAX_NAME`] characters; cut and escaped by the server.
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// Differs after each boot of the host.
+    pub boot_id: [u8; 16],
+    /// Bits for what later versions can do; none is defined yet.
+    pub capabilities: u64,
+}
+
+/// The server's answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// Stays the same for the server's life; the salt of the secret.
+    pub server_id: [u8; 16],
+    /// Fresh random bytes.
+    pub nonce: [u8; 32],
+    /// Whether the secret must be proven.
+    pub secret_required: bool,
+}
+
+/// The client's answer to [`Challenge`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// HMAC-SHA256; see [`crate::wire::auth`].
+    pub secret: Option<[u8; 32]>,
+    /// Ed25519, the 64 bytes as two halves.
+    pub identity: [[u8; 32]; 2],
+}
+
+/// The server's answer to a good [`Proof`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// HMAC-SHA256, if a secret was required.
+    pub secret: Option<[u8; 32]>,
+    /// The last number of this client's sequence that the server has; `None` if it has none of
+    /// this client, and the next report may begin anywhere.
+    pub acknowledged: Option<u64>,
+    /// How often the server wants to hear from an idle client, in milliseconds.
+    pub heartbeat_millis: u64,
+    /// The server's clock, in microseconds since the Unix epoch.
+    pub clock: u64,
+}
+
+/// A batch of hits: 1 to [`MAX_HITS`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The number of the first hit; the others follow without a gap.
+    pub first_sequence: u64,
+    /// What the hits' times count from, in microseconds since the Unix epoch.
+    pub base: u64,
+    /// The hits.
+    pub hits: Vec<HitRecord>,
+}
+
+/// A [`Hit`] on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HitRecord {
+    /// When it was first seen, in microseconds from the report's base.
+    pub offset: i64,
+    /// How much later it was last seen, in microseconds.
+    pub span: u64,
+    /// The source's address.
+    pub source: Address,
+    /// The source's port.
+    pub source_port: u16,
+    /// The trap's port.
+    pub trap_port: u16,
+    /// 0 connect, 1 syn, 2 fin, 3 null, 4 xmas, 5 udp.
+    pub probe: u8,
+    /// How many times, at least 1.
+    pub count: u32,
+}
+
+/// An address on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Address {
+    /// IPv4, in network order.
+    V4([u8; 4]),
+    /// IPv6, in network order.
+    V6([u8; 16]),
+}
+
+/// A client's sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The client's clock, in microseconds since the Unix epoch.
+    pub clock: u64,
+    /// How long the client has been running, in milliseconds.
+    pub uptime_millis: u64,
+    /// Hits that wait to be acknowledged.
+    pub backlog: u64,
+    /// How many traps the client was told to hold.
+    pub traps_wanted: u16,
+    /// The trap ports it does hold, at most [`MAX_TRAPS`].
+    pub traps: Vec<u16>,
+    /// Connections its traps have taken since it started.
+    pub hits: u64,
+    /// Hits it had to drop since it started.
+    pub dropped: u64,
+}
+
+/// The end of a connection, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// For programs.
+    pub reason: Reason,
+    /// For people: what is wrong and how to mend it.
+    pub text: String,
+    /// How long to wait before the next attempt, in milliseconds.
+    pub retry_after_millis: u64,
+}
+
+/// Why a connection was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// The server speaks TLS and the client does not.
+    TlsRequired,
+    /// The server does not speak the client's version of the protocol.
+    Version,
+    /// The server wants a secret and the client has none.
+    SecretMissing,
+    /// The secret is not the server's.
+    SecretWrong,
+    /// The identity was not proven.
+    IdentityUnproven,
+    /// Another session with this identity is alive.
+    IdentityInUse,
+    /// There are as many sessions as the server may hold.
+    TooManySessions,
+    /// The client did not keep to the protocol.
+    Protocol,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// A newer session of the same client has taken over.
+    Superseded,
+}
+
+/// Why bytes are not a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageError {
+    /// They do not decode.
+    Malformed,
+    /// They decode, with this many bytes left over.
+    TrailingBytes(usize),
+    /// A report with no hits, or with this many, more than [`MAX_HITS`].
+    HitCount(usize),
+    /// A heartbeat with this many traps, more than [`MAX_TRAPS`].
+    TrapCount(usize),
+    /// A report whose numbers go past the last one there is.
+    SequenceOverflow,
+    /// A kind of probe that version 1 does not have.
+    UnknownProbe(u8),
+    /// A hit that happened no time at all.
+    ZeroCount,
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("a message that does not decode"),
+            Self::TrailingBytes(n) => write!(f, "a message with {n} bytes left over"),
+            Self::HitCount(n) => write!(f, "a report of {n} hits, not 1 to {MAX_HITS}"),
+            Self::TrapCount(n) => write!(f, "a heartbeat of {n} traps, more than {MAX_TRAPS}"),
+            Self::SequenceOverflow => f.write_str("a report whose numbers overflow"),
+            Self::UnknownProbe(code) => write!(f, "a hit with the unknown probe {code}"),
+            Self::ZeroCount => f.write_str("a hit with a count of 0"),
+        }
+    }
+}
+
+impl std::error::Error for MessageError {}
+
+/// Encodes a message. Messages made by this program always encode; one over [`MAX_FRAME`] bytes
+/// would be refused by the peer.
+pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, MessageError> {
+    bincode::serde::encode_to_vec(message, CODEC).map_err(|_| MessageError::Malformed)
+}
+
+/// Decodes a message that takes up all of `bytes`.
+pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, MessageError> {
+    let (message, read) =
+        bincode::serde::decode_from_slice(bytes, CODEC).map_err(|_| MessageError::Malformed)?;
+    match bytes.len().saturating_sub(read) {
+        0 => Ok(message),
+        left => Err(MessageError::TrailingBytes(left)),
+    }
+}
+
+impl Report {
+    /// A report of the first [`MAX_HITS`] of `hits`; `None` if there are none.
+    pub fn new(first_sequence: u64, hits: &[Hit]) -> Option<Self> {
+        let base = hits.first()?.first;
+        let hits = hits
+            .iter()
+            .take(MAX_HITS)
+            .map(|hit| HitRecord::new(hit, base))
+            .collect();
+        Some(Self {
+            first_sequence,
+            base: base.as_micros(),
+            hits,
+        })
+    }
+
+    /// The hits, if all of them are sound.
+    pub fn hits(&self) -> Result<Vec<Hit>, MessageError> {
+        let count = self.hits.len();
+        if !(1..=MAX_HITS).contains(&count) {
+            return Err(MessageError::HitCount(count));
+        }
+        let numbers = u64::try_from(count).unwrap_or(u64::MAX);
+        if self.first_sequence == 0 || self.first_sequence.checked_add(numbers).is_none() {
+            return Err(MessageError::SequenceOverflow);
+        }
+        let base = Timestamp::from_micros(self.base);
+        self.hits.iter().map(|record| record.hit(base)).collect()
+    }
+}
+
+impl HitRecord {
+    fn new(hit: &Hit, base: Timestamp) -> Self {
+        let span = hit.last.since(hit.first);
+        Self {
+            offset: hit.first.offset_from(base),
+            span: u64::try_from(span.as_micros()).unwrap_or(u64::MAX),
+            source: hit.source.into(),
+            source_port: hit.source_port,
+            trap_port: hit.trap_port,
+            probe: code(hit.probe),
+            count: hit.count.get(),
+        }
+    }
+
+    fn hit(&self, base: Timestamp) -> Result<Hit, MessageError> {
+        let first = base.shifted(self.offset);
+        Ok(Hit {
+            first,
+            last: Timestamp::from_micros(first.as_micros().saturating_add(self.span)),
+            source: IpAddr::from(self.source.clone()).to_canonical(),
+            source_port: self.source_port,
+            trap_port: self.trap_port,
+            probe: probe(self.probe).ok_or(MessageError::UnknownProbe(self.probe))?,
+            count: NonZeroU32::new(self.count).ok_or(MessageError::ZeroCount)?,
+        })
+    }
+}
+
+impl Heartbeat {
+    /// The heartbeat itself, if it keeps to its bounds.
+    pub fn checked(self) -> Result<Self, MessageError> {
+        match self.traps.len() {
+            0..=MAX_TRAPS => Ok(self),
+            count => Err(MessageError::TrapCount(count)),
+        }
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::V4(v4.octets()),
+            IpAddr::V6(v6) => Self::V6(v6.octets()),
+        }
+    }
+}
+
+impl From<Address> for IpAddr {
+    fn from(address: Address) -> Self {
+        match address {
+            Address::V4(octets) => octets.into(),
+            Address::V6(octets) => octets.into(),
+        }
+    }
+}
+
+const fn code(probe: Probe) -> u8 {
+    match probe {
+        Probe::Connect => 0,
+        Probe::Syn => 1,
+        Probe::Fin => 2,
+        Probe::Null => 3,
+        Probe::Xmas => 4,
+        Probe::Udp => 5,
+    }
+}
+
+const fn probe(code: u8) -> Option<Probe> {
+    match code {
+        0 => Some(Probe::Connect),
+        1 => Some(Probe::Syn),
+        2 => Some(Probe::Fin),
+        3 => Some(Probe::Null),
+        4 => Some(Probe::Xmas),
+        5 => Some(Probe::Udp),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hits() -> impl Strategy<Value = Vec<Hit>> {
+        let hit = (
+            any::<u32>(),
+            any::<u16>(),
+            any::<IpAddr>(),
+            1..=u32::MAX,
+            0..6_u8,
+        )
+            .prop_map(|(micros, port, source, count, kind)| {
+                let first = Timestamp::from_micros(1_700_000_000_000_000 + u64::from(micros));
+                Hit {
+                    first,
+                    last: Timestamp::from_micros(first.as_micros() + u64::from(port)),
+                    source: source.to_canonical(),
+                    source_port: port,
+                    trap_port: !port,
+                    probe: probe(kind).unwrap(),
+                    count: NonZeroU32::new(count).unwrap(),
+                }
+            });
+        prop::collection::vec(hit, 1..50)
+    }
+
+    proptest! {
+        #[test]
+        fn a_report_comes_back_as_it_was(hits in hits(), first in 1..=1_u64 << 60) {
+            let report = ClientMessage::Report(Report::new(first, &hits).unwrap());
+            let decoded: ClientMessage = decode(&encode(&report).unwrap()).unwrap();
+            prop_assert_eq!(&decoded, &report);
+            let ClientMessage::Report(decoded) = decoded else { panic!("another message") };
+            prop_assert_eq!(decoded.hits().unwrap(), hits);
+        }
+
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes: Vec<u8>) {
+            if let Ok(message) = decode::<ClientMessage>(&bytes) {
+                // What decodes may have been written less tightly, but says the same.
+                prop_assert_eq!(decode::<ClientMessage>(&encode(&message).unwrap()), Ok(message));
+            }
+        }
+    }
+
+    #[test]
+    fn the_widest_report_fits_a_frame() {
+        let hit = HitRecord {
+            offset: i64::MIN,
+            span: u64::MAX,
+            source: Address::V6([0xff; 16]),
+            source_port: u16::MAX,
+            trap_port: u16::MAX,
+            probe: u8::MAX,
+            count: u32::MAX,
+        };
+        let hits = vec![hit; MAX_HITS];
+        let report = Report {
+            first_sequence: u64::MAX,
+            base: u64::MAX,
+            hits,
+        };
+        assert!(encode(&ClientMessage::Report(report)).unwrap().len() <= MAX_FRAME);
+    }
+
+    #[test]
+    fn an_ordinary_hit_over_ipv4_takes_at_most_28_bytes() {
+        let hit = Hit {
+            first: Timestamp::from_micros(1_795_490_000_123_456),
+            last: Timestamp::from_micros(1_795_490_000_123_456),
+            source: "192.0.2.1".parse().unwrap(),
+            source_port: 54321,
+            trap_port: 8080,
+            probe: Probe::Connect,
+            count: NonZeroU32::MIN,
+        };
+        let one = encode(&Report::new(1, &[hit]).unwrap()).unwrap().len();
+        let later = Hit {
+            first: hit.first.after(std::time::Duration::from_secs(1)),
+            ..hit
+        };
+        let two = encode(&Report::new(1, &[hit, later]).unwrap())
+            .unwrap()
+            .len();
+        assert!(two - one <= 28, "{}", two - one);
+    }
+
+    #[test]
+    fn bytes_left_over_are_an_error() {
+        let mut bytes = encode(&ServerMessage::Ack(7)).unwrap();
+        bytes.push(0);
+        assert_eq!(
+            decode::<ServerMessage>(&bytes),
+            Err(MessageError::TrailingBytes(1))
+        );
+    }
+
+    #[test]
+    fn a_vector_that_claims_to_be_huge_is_refused() {
+        let mut bytes = vec![2, 1, 0];
+        bytes.extend([253, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+        assert_eq!(
+            decode::<ClientMessage>(&bytes),
+            Err(MessageError::Malformed)
+        );
+    }
+
+    #[test]
+    fn unsound_hits_are_named() {
+        let sound = HitRecord {
+            offset: 0,
+            span: 0,
+            source: Address::V4([192, 0, 2, 1]),
+            source_port: 1,
+            trap_port: 2,
+            probe: 0,
+            count: 1,
+        };
+        let report = |hits| Report {
+            first_sequence: 1,
+            base: 0,
+            hits,
+        };
+        assert_eq!(report(vec![]).hits(), Err(MessageError::HitCount(0)));
+        let unknown = HitRecord {
+            probe: 6,
+            ..sound.clone()
+        };
+        assert_eq!(
+            report(vec![unknown]).hits(),
+            Err(MessageError::UnknownProbe(6))
+        );
+        let none = HitRecord { count: 0, ..sound };
+        assert_eq!(report(vec![none]).hits(), Err(MessageError::ZeroCount));
+    }
+}
