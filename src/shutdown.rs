@@ -40,7 +40,9 @@ impl Stop {
     /// Asks everybody to stop. Doing so again changes nothing.
     pub fn request(&self) {
         let wakers = self.inner.lock();
-        self.inner.requested.store(true, Ordering::SeqCst);
+        if self.inner.requested.swap(true, Ordering::SeqCst) {
+            return;
+        }
         for wake in wakers.left.values() {
             wake();
         }
@@ -122,6 +124,7 @@ mod tests {
         };
         let kept = stop.on_request(count(&calls));
         drop(stop.on_request(count(&calls)));
+        stop.request();
         stop.request();
         assert_eq!(calls.load(Ordering::SeqCst), 1);
         let late = stop.on_request(count(&calls));

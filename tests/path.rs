@@ -14,14 +14,20 @@ fn is(alert: &Value, field: &str, value: &str) -> bool {
 }
 
 fn names(list: &Value) -> BTreeSet<&str> {
-    list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item.as_str().unwrap())
+        .collect()
 }
 
 #[test]
 fn a_port_hit_by_three_sources_on_three_clients_blames_no_source() {
     let sandbox = Sandbox::new();
     let server = sandbox.server(&JSON);
-    let clients: Vec<_> = (0..3).map(|_| sandbox.client(&server.address, &[])).collect();
+    let clients: Vec<_> = (0..3)
+        .map(|_| sandbox.client(&server.address, &[]))
+        .collect();
     for (source, client) in (10..).zip(&clients) {
         client.connected();
         connect(sandbox.address(source), client.address, PORTS[2]);
@@ -32,7 +38,11 @@ fn a_port_hit_by_three_sources_on_three_clients_blames_no_source() {
     assert_eq!(alert["subject"]["value"], PORTS[2].to_string());
     assert_eq!(alert["sources"]["count"], 3);
     let finished = server.process.stop();
-    let opened = finished.stdout.lines().filter(|line| line.contains("\"open\"")).count();
+    let opened = finished
+        .stdout
+        .lines()
+        .filter(|line| line.contains("\"open\""))
+        .count();
     assert_eq!(opened, 1, "{}", finished.stdout);
 }
 
@@ -44,9 +54,17 @@ fn nmap(hosts: &[String]) {
         .args(hosts)
         .output()
         .expect("nmap is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(report.matches("/tcp open").count(), PORTS.len() * hosts.len(), "{report}");
+    assert_eq!(
+        report.matches("/tcp open").count(),
+        PORTS.len() * hosts.len(),
+        "{report}"
+    );
 }
 
 #[test]
@@ -56,9 +74,13 @@ fn nmap_over_four_clients_is_one_incident_that_names_all() {
     }
     let sandbox = Sandbox::new();
     let server = sandbox.server(&JSON);
-    let clients: Vec<_> = (0..4).map(|_| sandbox.client(&server.address, &[])).collect();
-    let hosts: Vec<_> =
-        clients.iter().map(|client| client.connected().address.to_string()).collect();
+    let clients: Vec<_> = (0..4)
+        .map(|_| sandbox.client(&server.address, &[]))
+        .collect();
+    let hosts: Vec<_> = clients
+        .iter()
+        .map(|client| client.connected().address.to_string())
+        .collect();
     nmap(&hosts);
     let alert = server.alert(|alert| alert["hits"] == 20);
     assert_eq!(alert["subject"]["kind"], "source");
@@ -76,7 +98,11 @@ fn nmap_over_four_clients_is_one_incident_that_names_all() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["incident"].to_string())
         .collect();
     assert_eq!(incidents.len(), 1, "{}", finished.stdout);
-    assert!(finished.stderr.contains("stopped: 20 hits"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("stopped: 20 hits"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
@@ -88,7 +114,10 @@ fn nmap_over_one_client_is_one_line_that_names_source_ports_and_detectors() {
     let server = sandbox.server(&[]);
     // One client with traps on three addresses, so that each port is touched three times.
     let addresses: Vec<_> = (1..=3).map(|n| sandbox.address(n).to_string()).collect();
-    let bind: Vec<_> = addresses.iter().flat_map(|address| ["--bind", address]).collect();
+    let bind: Vec<_> = addresses
+        .iter()
+        .flat_map(|address| ["--bind", address])
+        .collect();
     let client = sandbox.client(&server.address, &bind);
     client.connected();
     nmap(&addresses);
@@ -96,8 +125,16 @@ fn nmap_over_one_client_is_one_line_that_names_source_ports_and_detectors() {
         matches!(line, Line::Out(text) if text.ends_with("update") && text.contains("15 hits"))
     });
     assert!(line.contains(" HIGH   127."), "{line}");
-    assert!(line.contains("on 1 client (host-0), ports 20022 20080 20445 21389 28080"), "{line}");
-    assert!(line.contains("[frequent-source frequent-port frequent-client]"), "{line}");
-    let opened = server.process.lines(|line| matches!(line, Line::Out(text) if text.ends_with(" open")));
+    assert!(
+        line.contains("on 1 client (host-0), ports 20022 20080 20445 21389 28080"),
+        "{line}"
+    );
+    assert!(
+        line.contains("[frequent-source frequent-port frequent-client]"),
+        "{line}"
+    );
+    let opened = server
+        .process
+        .lines(|line| matches!(line, Line::Out(text) if text.ends_with(" open")));
     assert_eq!(opened.len(), 1, "{opened:?}");
 }

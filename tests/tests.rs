@@ -14,3 +14,11 @@ mod harness;
 
 /// From a touched trap to an alert.
 mod path;
+/// Who trusts whom, and what is said when they do not.
+mod trust;
+
+/// Mistakes users make, and what they are told.
+mod mistakes;
+
+/// Storms, restarts, strangers, stops.
+mod endurance;

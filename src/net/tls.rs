@@ -143,14 +143,11 @@ impl ServerCertVerifier for Trust {
         if self.pinned.iter().any(|pinned| pinned == end_entity) {
             return check_name_of_pinned(end_entity, server_name);
         }
+        let spell_out = |error| name_the_names(error, end_entity, server_name);
         match &self.chains {
-            Some(chains) => chains.verify_server_cert(
-                end_entity,
-                intermediates,
-                server_name,
-                ocsp_response,
-                now,
-            ),
+            Some(chains) => chains
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                .map_err(spell_out),
             None => Err(CertificateError::UnknownIssuer.into()),
         }
     }
@@ -190,6 +187,25 @@ fn check_name_of_pinned(
     if certificate::summary(certificate).is_some_and(|summary| summary.names.is_empty()) {
         return Ok(ServerCertVerified::assertion());
     }
-    verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?;
-    Ok(ServerCertVerified::assertion())
+    verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)
+        .map(|()| ServerCertVerified::assertion())
+        .map_err(|error| name_the_names(error, certificate, server_name))
+}
+
+/// An error about a name, with the certificate's names as people write them.
+fn name_the_names(
+    error: Error,
+    certificate: &CertificateDer<'_>,
+    server_name: &ServerName<'_>,
+) -> Error {
+    match error {
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => CertificateError::NotValidForNameContext {
+            expected: server_name.to_owned(),
+            presented: certificate::summary(certificate).map_or_else(Vec::new, |it| it.names),
+        }
+        .into(),
+        other => other,
+    }
 }

@@ -1,13 +1,13 @@
 //! The server's door: accepts connections and gives each a thread.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::Builder;
 
 use log::{debug, warn};
 
 use crate::net::accept::{Remedy, remedy};
-use crate::net::listen;
+use crate::net::listen::Waker;
 use crate::net::permits::Permits;
 use crate::server::session::{self, Context};
 
@@ -15,49 +15,58 @@ use crate::server::session::{self, Context};
 const STACK: usize = 256 * 1024;
 
 /// Accepts until told to stop.
-pub fn run(listener: TcpListener, permits: &Permits, context: &Arc<Context>) {
-    let listener = Arc::new(listener);
-    let woken = Arc::clone(&listener);
-    let _wake = context.stop.on_request(move || listen::wake(&woken));
-    let mut number = 0_u64;
+pub fn run(listener: &TcpListener, waker: Waker, permits: &Permits, context: &Arc<Context>) {
+    let _wake = context.stop.on_request(move || waker.wake());
+    let mut sessions = 0_u64;
     let mut warned = false;
     while !context.stop.is_requested() {
-        let (socket, peer) = match listener.accept() {
-            Ok(accepted) => accepted,
-            Err(_) if context.stop.is_requested() => return,
+        match listener.accept() {
+            Ok(_) if context.stop.is_requested() => return,
+            Ok((socket, peer)) => {
+                context.metrics.connections.one();
+                start(socket, peer, sessions, permits, context);
+                sessions += 1;
+            }
             Err(error) => {
                 context.metrics.accept_errors.one();
                 if let Remedy::Wait(span) = remedy(&error) {
                     if !warned {
                         warn!(
-                            "cannot accept connections: {error}; is the limit on open files high enough? trying on"
+                            "cannot accept connections: {error}; is the limit on open files high \
+                             enough? trying on"
                         );
                         warned = true;
                     }
                     context.stop.wait(span);
                 }
-                continue;
             }
-        };
-        context.metrics.connections.one();
-        // Answers are whole frames and want to leave at once.
-        drop(socket.set_nodelay(true));
-        let socket = Arc::new(socket);
-        let address = peer.ip().to_canonical();
-        let Some(permit) = permits.admit(address, &socket, &context.metrics.displaced) else {
-            context.metrics.rejected.one();
-            debug!("{peer}: too many unauthenticated connections from this address");
-            continue;
-        };
-        let context_of_session = Arc::clone(context);
-        let started = Builder::new()
-            .name(format!("session-{number}"))
-            .stack_size(STACK)
-            .spawn(move || session::serve(&socket, peer, permit, &context_of_session));
-        if let Err(error) = started {
-            context.metrics.rejected.one();
-            warn!("cannot start a session: {error}; is the limit on threads high enough?");
         }
-        number += 1;
+    }
+}
+
+fn start(
+    socket: TcpStream,
+    peer: SocketAddr,
+    number: u64,
+    permits: &Permits,
+    context: &Arc<Context>,
+) {
+    // Answers are whole frames and want to leave at once.
+    drop(socket.set_nodelay(true));
+    let socket = Arc::new(socket);
+    let address = peer.ip().to_canonical();
+    let Some(permit) = permits.admit(address, &socket, &context.metrics.displaced) else {
+        context.metrics.rejected.one();
+        debug!("{peer}: too many unauthenticated connections from this address");
+        return;
+    };
+    let context_of_session = Arc::clone(context);
+    let started = Builder::new()
+        .name(format!("session-{number}"))
+        .stack_size(STACK)
+        .spawn(move || session::serve(&socket, peer, permit, &context_of_session));
+    if let Err(error) = started {
+        context.metrics.rejected.one();
+        warn!("cannot start a session: {error}; is the limit on threads high enough?");
     }
 }

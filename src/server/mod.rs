@@ -29,7 +29,7 @@ use crate::clock;
 use crate::config::server::{Limits, ServerSettings};
 use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
-use crate::net::listen::listen;
+use crate::net::listen::{Waker, listen};
 use crate::net::permits::Permits;
 use crate::server::alert::Alert;
 use crate::server::intake::Intake;
@@ -108,6 +108,7 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|error| ServerError::Bind(asked, error))?;
+        let waker = Waker::new(&listener).map_err(|error| ServerError::Bind(asked, error))?;
         let watch = Watch::new(16);
         let (to_stdout, alerts) = bounded(sink::QUEUE);
         let (format, sink_stop) = (settings.alert_format, stop.clone());
@@ -126,7 +127,7 @@ impl Server {
         let in_thread = Arc::clone(&context);
         watch
             .spawn("listen", move || {
-                listener::run(listener, &permits, &in_thread);
+                listener::run(&listener, waker, &permits, &in_thread);
             })
             .map_err(ServerError::Thread)?;
         let protection = if context.tls.is_some() {

@@ -17,8 +17,8 @@ pub fn openssl(sandbox: &Sandbox, prefix: &str, name: &str) -> (String, String) 
     command(
         sandbox,
         &[
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-keyout", &key, "-out",
-            &cert, "-subj", &subject, "-addext", &san,
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-keyout", &key,
+            "-out", &cert, "-subj", &subject, "-addext", &san,
         ],
     );
     (cert, key)
@@ -30,8 +30,21 @@ pub fn openssl_without_san(sandbox: &Sandbox, prefix: &str) -> (String, String) 
     command(
         sandbox,
         &[
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "30", "-keyout", &key, "-out", &cert, "-subj", "/CN=vft.example.net",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "30",
+            "-keyout",
+            &key,
+            "-out",
+            &cert,
+            "-subj",
+            "/CN=vft.example.net",
         ],
     );
     (cert, key)
@@ -42,8 +55,16 @@ pub fn openssl_without_san(sandbox: &Sandbox, prefix: &str) -> (String, String) 
 pub fn ca_signed(sandbox: &Sandbox, address: &str) -> (String, String, String) {
     let (ca, ca_key) = openssl(sandbox, "ca", "ca.example.net");
     let request = [
-        "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "leaf-key.pem", "-out", "leaf.csr",
-        "-subj", "/CN=leaf",
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "leaf-key.pem",
+        "-out",
+        "leaf.csr",
+        "-subj",
+        "/CN=leaf",
     ];
     command(sandbox, &request);
     let extensions = sandbox.file(
@@ -53,8 +74,21 @@ pub fn ca_signed(sandbox: &Sandbox, address: &str) -> (String, String, String) {
     command(
         sandbox,
         &[
-            "x509", "-req", "-in", "leaf.csr", "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial",
-            "-days", "30", "-extfile", extensions.to_str().unwrap(), "-out", "leaf-cert.pem",
+            "x509",
+            "-req",
+            "-in",
+            "leaf.csr",
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-CAcreateserial",
+            "-days",
+            "30",
+            "-extfile",
+            extensions.to_str().unwrap(),
+            "-out",
+            "leaf-cert.pem",
         ],
     );
     (ca, "leaf-cert.pem".to_owned(), "leaf-key.pem".to_owned())
@@ -66,5 +100,9 @@ fn command(sandbox: &Sandbox, arguments: &[&str]) {
         .current_dir(sandbox.path(""))
         .output()
         .expect("openssl is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

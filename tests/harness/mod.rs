@@ -39,7 +39,11 @@ impl Sandbox {
         // 127.64.0.0/10, spread by process so that two runs do not meet either.
         let host = (std::process::id().wrapping_mul(997) + number * 16) & 0x003f_ffff;
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) | host);
-        Self { folder: TempDir::new().unwrap(), address, started: AtomicU32::new(0) }
+        Self {
+            folder: TempDir::new().unwrap(),
+            address,
+            started: AtomicU32::new(0),
+        }
     }
 
     /// A path in the folder.
@@ -80,8 +84,17 @@ impl Sandbox {
         let arguments = [&base, arguments].concat();
         let process = self.start(&arguments, &[("VFT_SECRET", SECRET)]);
         let ready = process.wait_for_log(|line| line.contains("ready: listening on"));
-        let address = ready.split_once("listening on ").unwrap().1.split(' ').next().unwrap();
-        Server { address: address.to_owned(), process }
+        let address = ready
+            .split_once("listening on ")
+            .unwrap()
+            .1
+            .split(' ')
+            .next()
+            .unwrap();
+        Server {
+            address: address.to_owned(),
+            process,
+        }
     }
 
     /// A client of that server, its traps open, with the secret, and with these arguments beside.
@@ -93,8 +106,17 @@ impl Sandbox {
         let ports = PORTS.map(|port| port.to_string()).join(",");
         let bind = address.to_string();
         let base = [
-            "client", "--server", server, "--name", &name, "--state-dir", &state, "--bind", &bind,
-            "--ports", &ports,
+            "client",
+            "--server",
+            server,
+            "--name",
+            &name,
+            "--state-dir",
+            &state,
+            "--bind",
+            &bind,
+            "--ports",
+            &ports,
         ];
         let arguments = [&base, arguments].concat();
         let process = self.start(&arguments, &[("VFT_SECRET", SECRET)]);
@@ -133,7 +155,8 @@ pub struct Client {
 impl Client {
     /// Waits until it has a session.
     pub fn connected(&self) -> &Self {
-        self.process.wait_for_log(|line| line.contains("connected to"));
+        self.process
+            .wait_for_log(|line| line.contains("connected to"));
         self
     }
 }

@@ -10,6 +10,8 @@ use crate::harness::SOON;
 pub fn connect(from: Ipv4Addr, to: impl Into<IpAddr>, port: u16) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
     socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-    socket.connect_timeout(&SocketAddr::new(to.into(), port).into(), SOON).unwrap();
+    socket
+        .connect_timeout(&SocketAddr::new(to.into(), port).into(), SOON)
+        .unwrap();
     socket.into()
 }

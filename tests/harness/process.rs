@@ -77,7 +77,11 @@ impl Process {
             seen = lines.0.len();
             let left = deadline.saturating_duration_since(Instant::now());
             let ended = lines.1 == 2;
-            assert!(!ended && !left.is_zero(), "the line did not come; there was {:#?}", lines.0);
+            assert!(
+                !ended && !left.is_zero(),
+                "the line did not come; there was {:#?}",
+                lines.0
+            );
             lines = self.output.changed.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -93,7 +97,12 @@ impl Process {
         let text = |line: &Line| match line {
             Line::Out(text) | Line::Err(text) => text.clone(),
         };
-        lines.0.iter().filter(|line| wanted(line)).map(text).collect()
+        lines
+            .0
+            .iter()
+            .filter(|line| wanted(line))
+            .map(text)
+            .collect()
     }
 
     /// The process's id.
@@ -119,7 +128,11 @@ impl Process {
         let mut lines = self.output.lines.lock().unwrap();
         while lines.1 < 2 {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the process does not end; it said {:#?}", lines.0);
+            assert!(
+                !left.is_zero(),
+                "the process does not end; it said {:#?}",
+                lines.0
+            );
             lines = self.output.changed.wait_timeout(lines, left).unwrap().0;
         }
         let (mut stdout, mut stderr) = (String::new(), String::new());
@@ -132,13 +145,20 @@ impl Process {
             into.push('\n');
         }
         drop(lines);
-        Finished { status: self.child.wait().unwrap(), stdout, stderr }
+        Finished {
+            status: self.child.wait().unwrap(),
+            stdout,
+            stderr,
+        }
     }
 
     /// Resident memory in KiB, as the kernel counts it.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
@@ -178,7 +198,10 @@ impl Output {
 pub fn eventually(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience;
     while !done() {
-        assert!(Instant::now() < deadline, "it did not happen in time: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "it did not happen in time: {what}"
+        );
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }

@@ -153,7 +153,8 @@ fn closed_early(error: &io::Error) -> bool {
 
 fn certificate_failure(why: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match why {
-        CertificateError::UnknownIssuer => f.write_str(
+        // A bad signature is that of a certificate which bears the same name as the trusted one.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => f.write_str(
             "the server's certificate is neither the one in --cert nor signed by it: \
              copy the server's certificate, or its CA's, to this host",
         ),

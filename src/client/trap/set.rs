@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::clock;
 use crate::event::{Hit, Probe, Timestamp};
 use crate::metrics::ClientMetrics;
 use crate::net::accept::{Remedy, remedy};
-use crate::net::listen;
+use crate::net::listen::Waker;
 use crate::shutdown::{Registration, Stop};
 use crate::threads::Watch;
 
@@ -130,6 +130,7 @@ impl TrapSet {
         let stop = Stop::new();
         for listener in listeners {
             let guard = Guard {
+                waker: Arc::new(Waker::new(&listener)?),
                 listener,
                 port,
                 stop: stop.clone(),
@@ -161,6 +162,7 @@ impl Outcome {
 /// One listening socket and the thread on it.
 struct Guard {
     listener: TcpListener,
+    waker: Arc<Waker>,
     port: u16,
     stop: Stop,
     funnel: Funnel,
@@ -169,26 +171,12 @@ struct Guard {
 
 impl Guard {
     fn run(self) {
-        let listener = Arc::new(self.listener);
-        let woken = Arc::clone(&listener);
-        let _wake = self.stop.on_request(move || listen::wake(&woken));
+        let waker = Arc::clone(&self.waker);
+        let _wake = self.stop.on_request(move || waker.wake());
         let mut warned = false;
         while !self.stop.is_requested() {
-            match listener.accept() {
-                Ok((connection, peer)) => {
-                    drop(connection);
-                    let now = Timestamp::from(clock::wall());
-                    self.funnel.put(Hit {
-                        first: now,
-                        last: now,
-                        source: peer.ip().to_canonical(),
-                        source_port: peer.port(),
-                        trap_port: self.port,
-                        probe: Probe::Connect,
-                        count: NonZeroU32::MIN,
-                    });
-                }
-                Err(_) if self.stop.is_requested() => {}
+            match self.listener.accept() {
+                Ok((connection, peer)) => self.catch(connection, peer),
                 Err(error) => {
                     self.metrics.accept_errors.one();
                     if let Remedy::Wait(span) = remedy(&error) {
@@ -201,5 +189,32 @@ impl Guard {
                 }
             }
         }
+        self.empty_queue();
+    }
+
+    /// Whoever was connected before the trap closes is a hit as well.
+    fn empty_queue(&self) {
+        if self.listener.set_nonblocking(true).is_ok() {
+            while let Ok((connection, peer)) = self.listener.accept() {
+                self.catch(connection, peer);
+            }
+        }
+    }
+
+    fn catch(&self, connection: TcpStream, peer: SocketAddr) {
+        drop(connection);
+        if self.waker.is_own(peer) {
+            return;
+        }
+        let now = Timestamp::from(clock::wall());
+        self.funnel.put(Hit {
+            first: now,
+            last: now,
+            source: peer.ip().to_canonical(),
+            source_port: peer.port(),
+            trap_port: self.port,
+            probe: Probe::Connect,
+            count: NonZeroU32::MIN,
+        });
     }
 }

@@ -22,6 +22,9 @@ use crate::server::correlate::incidents::{Incidents, Key};
 /// Silent clients that have an incident of their own.
 pub const ALONE: usize = 5;
 
+/// Ticks may be this far apart whatever the heartbeat is.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Who is silent.
 #[derive(Debug)]
 pub struct SilentClient {
@@ -56,7 +59,7 @@ impl SilentClient {
             return;
         }
         let last = self.last_tick.replace(now);
-        if last.is_some_and(|last| now.since(last) > self.heartbeat) {
+        if last.is_some_and(|last| now.since(last) > self.heartbeat.max(SECOND)) {
             clients.forgive(now);
         }
         let patience = self
