@@ -7,7 +7,7 @@
 //! | 2 | the command line makes no sense |
 //! | 78 | the configuration makes no sense (`EX_CONFIG`) |
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -76,6 +76,12 @@ impl Failure {
             Kind::Usage => 2,
             Kind::Config => 78,
         })
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
     }
 }
 

@@ -20,5 +20,10 @@ mod trust;
 /// Mistakes users make, and what they are told.
 mod mistakes;
 
+/// Each command, as it is typed.
+mod commands;
 /// Storms, restarts, strangers, stops.
 mod endurance;
+
+/// What traps see, whatever the peer does.
+mod traps;

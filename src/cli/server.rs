@@ -78,7 +78,7 @@ impl ServerArgs {
     }
 
     /// Puts what was typed over what a file says.
-    pub fn apply(self, settings: &mut ServerSettings) {
+    pub fn apply(&self, settings: &mut ServerSettings) {
         if let Some(bind) = self.bind {
             settings.bind = bind;
         }
@@ -86,11 +86,17 @@ impl ServerArgs {
             settings.alert_format = format;
         }
         if self.secret.is_some() || self.secret_file.is_some() {
-            settings.secret = self.secret;
-            settings.secret_file = self.secret_file;
+            settings.secret.clone_from(&self.secret);
+            settings.secret_file.clone_from(&self.secret_file);
         }
-        settings.cert = self.cert.or_else(|| settings.cert.take());
-        settings.key = self.key.or_else(|| settings.key.take());
-        settings.state_dir = self.state_dir.or_else(|| settings.state_dir.take());
+        for (typed, setting) in [
+            (&self.cert, &mut settings.cert),
+            (&self.key, &mut settings.key),
+            (&self.state_dir, &mut settings.state_dir),
+        ] {
+            if typed.is_some() {
+                setting.clone_from(typed);
+            }
+        }
     }
 }

@@ -114,6 +114,13 @@ impl Backlog {
         }
     }
 
+    /// Waits up to `patience` for the last hit to have been appended.
+    pub fn settle(&self, patience: Duration) -> Work {
+        let open = |inner: &mut Inner| inner.inflow == Inflow::Open;
+        drop(self.changed.wait_timeout_while(self.lock(), patience, open));
+        self.wait(Duration::ZERO)
+    }
+
     /// The oldest `most` hits and the number of the first of them. They stay until they are
     /// acknowledged.
     pub fn oldest(&self, most: usize) -> (u64, Vec<Hit>) {

@@ -10,7 +10,7 @@ use crate::client::identity::Identity;
 use crate::client::reporter::dial::Server;
 use crate::client::{Client, Credentials};
 use crate::command::server::warn_of_expiry;
-use crate::command::signals::stop_on_signals;
+use crate::command::signals;
 use crate::config::client::ClientSettings;
 use crate::config::{file, state};
 use crate::exit::{Failure, Kind};
@@ -41,7 +41,8 @@ pub fn run(args: ClientArgs) -> Result<(), Failure> {
         identity: Identity::keep(&folder)?,
     };
     let stop = Stop::new();
-    stop_on_signals(&stop)?;
+    // A client reads its settings once; a SIGHUP only must not end it.
+    let _hang_up = signals::install(&stop)?;
     Client::start(settings, credentials, stop)?.run()?;
     drop(folder);
     Ok(())

@@ -19,7 +19,7 @@ use crate::logging;
 pub fn run(cli: Cli) -> Result<(), Failure> {
     logging::start(cli.log.level(), cli.log.log_format);
     match cli.command {
-        Command::Server(args) => server::run(args),
+        Command::Server(args) => server::run(&args),
         Command::Client(args) => client::run(args),
         Command::Standalone(args) => standalone::run(args),
         Command::Cert(args) => cert::run(&args),

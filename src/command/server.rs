@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use log::{info, warn};
+use log::{error, info, warn};
 
 use crate::cli::server::ServerArgs;
 use crate::clock;
-use crate::command::signals::stop_on_signals;
+use crate::command::signals;
 use crate::config::file;
 use crate::config::server::ServerSettings;
 use crate::config::state;
@@ -24,13 +24,9 @@ use crate::wire::auth::SecretKey;
 pub const DEFAULT_CONFIG: &str = "/etc/vft/server.toml";
 
 /// Runs until told to stop.
-pub fn run(args: ServerArgs) -> Result<(), Failure> {
-    let (mut settings, file): (ServerSettings, _) =
-        file::read(args.config(), Path::new(DEFAULT_CONFIG))?;
-    if let Some(path) = file {
-        info!("settings from {}", path.display());
-    }
-    let tls = served(args, &mut settings)?;
+pub fn run(args: &ServerArgs) -> Result<(), Failure> {
+    let settings = settings(args)?;
+    let tls = served(args, &settings)?;
     let secret = settings.shared_secret()?;
     let folder = StateFolder::open(&state::folder(settings.state_dir.as_deref()).join("server"))?;
     let server_id = folder.keep("id", entropy::random)?;
@@ -40,24 +36,40 @@ pub fn run(args: ServerArgs) -> Result<(), Failure> {
         secret: secret.map(|secret| SecretKey::derive(secret.bytes(), &server_id)),
     };
     let stop = Stop::new();
-    stop_on_signals(&stop)?;
-    Server::start(&settings, credentials, None, stop)?.run()?;
+    let hang_up = signals::install(&stop)?;
+    let server = Server::start(&settings, credentials, None, stop)?;
+    server.run(|| if hang_up.take() { reread(args) } else { None })?;
     drop(folder);
     Ok(())
 }
 
-/// Puts what was typed over the settings, and reads the certificate and the key they name.
-fn served(args: ServerArgs, settings: &mut ServerSettings) -> Result<Option<Served>, Failure> {
-    let demanded = args.tls();
-    let at_fault = if args.speaks_of_tls() {
-        Kind::Usage
-    } else {
-        Kind::Config
-    };
-    args.apply(settings);
-    let pair = settings.tls(demanded).map_err(|error| {
+/// What the file says, with what was typed put over it.
+fn settings(args: &ServerArgs) -> Result<ServerSettings, Failure> {
+    let (mut settings, file): (ServerSettings, _) =
+        file::read(args.config(), Path::new(DEFAULT_CONFIG))?;
+    if let Some(path) = file {
+        info!("settings from {}", path.display());
+    }
+    args.apply(&mut settings);
+    Ok(settings)
+}
+
+/// The settings anew, or nothing if they make no sense any more.
+fn reread(args: &ServerArgs) -> Option<ServerSettings> {
+    match settings(args) {
+        Ok(settings) => Some(settings),
+        Err(failure) => {
+            error!("the old settings stay in force: {failure}");
+            None
+        }
+    }
+}
+
+/// Reads the certificate and the key that the settings name.
+fn served(args: &ServerArgs, settings: &ServerSettings) -> Result<Option<Served>, Failure> {
+    let pair = settings.tls(args.tls()).map_err(|error| {
         let failure = Failure::from(error);
-        if at_fault == Kind::Usage {
+        if args.speaks_of_tls() {
             failure.of_the_command_line()
         } else {
             failure

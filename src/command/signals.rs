@@ -1,20 +1,32 @@
-//! SIGTERM and SIGINT ask for a stop. A second one ends the process at once.
+//! SIGTERM and SIGINT ask for a stop; a second one ends the process at once. SIGHUP is noted for
+//! whoever reads settings anew.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::exit::{Failure, Kind};
 use crate::shutdown::Stop;
 
-/// From now on these signals ask `stop` to stop.
-pub fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
-    install(stop).map_err(|error| {
+/// Whether a SIGHUP has come.
+#[derive(Clone, Debug, Default)]
+pub struct HangUp(Arc<AtomicBool>);
+
+impl HangUp {
+    /// Whether one has come since this was last asked.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// From now on the signals do what they should.
+pub fn install(stop: &Stop) -> Result<HangUp, Failure> {
+    handle(stop).map_err(|error| {
         Failure::new(
             Kind::Runtime,
             format!("cannot install signal handlers: {error}"),
@@ -22,13 +34,15 @@ pub fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
     })
 }
 
-fn install(stop: &Stop) -> io::Result<()> {
+fn handle(stop: &Stop) -> io::Result<HangUp> {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // In this order: the first signal finds the flag down, and puts it up.
         flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
+    let hang_up = HangUp::default();
+    flag::register(SIGHUP, Arc::clone(&hang_up.0))?;
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let stop = stop.clone();
     Builder::new().name("signals".to_owned()).spawn(move || {
@@ -36,5 +50,5 @@ fn install(stop: &Stop) -> io::Result<()> {
             stop.request();
         }
     })?;
-    Ok(())
+    Ok(hang_up)
 }

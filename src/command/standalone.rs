@@ -17,7 +17,7 @@ use crate::command::cert::self_signed;
 use crate::command::client::servers;
 use crate::command::print;
 use crate::command::server::DEFAULT_CONFIG;
-use crate::command::signals::stop_on_signals;
+use crate::command::signals;
 use crate::config::client::ClientSettings;
 use crate::config::secret::Secret;
 use crate::config::server::ServerSettings;
@@ -63,7 +63,7 @@ pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
     args.traps.apply(&mut client_settings);
     client_settings.check()?;
     let stop = Stop::new();
-    stop_on_signals(&stop)?;
+    let _hang_up = signals::install(&stop)?;
     let both = Both::start(
         &server_settings,
         client_settings,
@@ -121,7 +121,7 @@ impl Both {
         let bind = client_settings.bind.clone();
         let client = Client::start(client_settings, credentials, stop.clone())?;
         let ports = client.ports();
-        let server = watched("server", stop, move || server.run())?;
+        let server = watched("server", stop, move || server.run(|| None))?;
         let client = watched("client", stop, move || client.run())?;
         Ok(Self {
             ports,

@@ -13,14 +13,11 @@ pub fn folder(asked: Option<&Path>) -> PathBuf {
         // systemd lists several with colons between them.
         return env::split_paths(&first).next().unwrap_or(first);
     }
-    let system = PathBuf::from("/var/lib/vft");
     match variable("HOME") {
-        Some(home) if home != Path::new("/root") && home != Path::new("/") => {
-            variable("XDG_STATE_HOME")
-                .unwrap_or_else(|| home.join(".local/state"))
-                .join("vft")
-        }
-        _ => system,
+        Some(home) if !rustix::process::geteuid().is_root() => variable("XDG_STATE_HOME")
+            .unwrap_or_else(|| home.join(".local/state"))
+            .join("vft"),
+        _ => PathBuf::from("/var/lib/vft"),
     }
 }
 

@@ -117,6 +117,11 @@ impl Intake {
         fresh.up_to
     }
 
+    /// Takes up what may change while running: detectors, incidents, the allow-list.
+    pub fn reload(&self, settings: &ServerSettings) {
+        self.lock().reload(settings);
+    }
+
     /// Does what is due at `now`.
     pub fn tick(&self, now: Timestamp) {
         let mut correlator = self.lock();

@@ -150,8 +150,11 @@ impl Server {
     }
 
     /// Runs until told to stop; then lets sessions finish their exchange and says what is still
-    /// unsaid, within a second.
-    pub fn run(self) -> Result<(), ServerError> {
+    /// unsaid, within a second. `reload` is asked now and then for settings that have changed.
+    pub fn run(
+        self,
+        mut reload: impl FnMut() -> Option<ServerSettings>,
+    ) -> Result<(), ServerError> {
         let context = self.context;
         while !context.stop.is_requested() {
             match self.watch.reports().recv_timeout(TICK) {
@@ -160,6 +163,10 @@ impl Server {
                 }
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => {}
                 Err(RecvTimeoutError::Timeout) => context.intake.tick(clock::wall().into()),
+            }
+            if let Some(settings) = reload() {
+                context.intake.reload(&settings);
+                info!("reloaded: detectors, incidents and the allow-list are as the file says");
             }
         }
         let deadline = clock::monotonic() + STOP;

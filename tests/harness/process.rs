@@ -50,6 +50,7 @@ impl Process {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", folder)
+            .env("STATE_DIRECTORY", folder.join("state"))
             .envs(environment.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())

@@ -14,16 +14,19 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use crate::client::backlog::Backlog;
+use crate::client::backlog::{Backlog, Work};
 use crate::client::reporter::backoff::Backoff;
 use crate::client::reporter::dial::{Dialler, Round};
 use crate::client::reporter::error::SessionError;
-use crate::client::reporter::session::{Ended, Session};
+use crate::client::reporter::session::Session;
 use crate::clock;
 use crate::shutdown::Stop;
 
 /// A failure that goes on is repeated in the log this often.
 const REPEAT: Duration = Duration::from_secs(600);
+
+/// How long the traps may take to hand in their last hits.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// The reporting thread's work.
 #[derive(Debug)]
@@ -46,6 +49,9 @@ impl Reporter {
         let mut complaint = Complaint::default();
         loop {
             let last_attempt = self.stop.is_requested();
+            if last_attempt && self.backlog.settle(SETTLE) == Work::Done {
+                return;
+            }
             let Err(error) = self.session(&mut backoff, &mut complaint) else {
                 return;
             };
@@ -65,7 +71,7 @@ impl Reporter {
         &mut self,
         backoff: &mut Backoff,
         complaint: &mut Complaint,
-    ) -> Result<Ended, SessionError> {
+    ) -> Result<(), SessionError> {
         let (link, welcome) = self.dialler.dial()?;
         info!(
             "connected to {} ({})",

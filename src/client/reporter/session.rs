@@ -44,13 +44,6 @@ pub struct Session {
     answer: Vec<u8>,
 }
 
-/// How a session ended well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything is delivered, and the client stops.
-    ByUs,
-}
-
 impl Session {
     /// A session on a fresh link.
     pub fn new(link: Link, welcome: &Welcome) -> Self {
@@ -62,13 +55,13 @@ impl Session {
         }
     }
 
-    /// Runs until everything is delivered and nothing more will come, or until the link fails.
+    /// Runs until everything is delivered and nothing more will come; fails if the link does.
     pub fn run(
         mut self,
         backlog: &Backlog,
         status: &Status,
         stop: &Stop,
-    ) -> Result<Ended, SessionError> {
+    ) -> Result<(), SessionError> {
         let mut due = clock::monotonic();
         loop {
             let now = clock::monotonic();
@@ -83,7 +76,7 @@ impl Session {
                 Work::Done => {
                     self.say(&ClientMessage::Goodbye)?;
                     self.link.close();
-                    return Ok(Ended::ByUs);
+                    return Ok(());
                 }
             }
         }

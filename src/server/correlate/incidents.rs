@@ -40,6 +40,11 @@ impl Incidents {
         }
     }
 
+    /// From now on incidents end after `quiet`.
+    pub const fn reload(&mut self, quiet: Duration) {
+        self.quiet = quiet;
+    }
+
     /// The incident about `key`, if it is open.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Incident> {
         let incident = self.open.get_mut(&key)?;

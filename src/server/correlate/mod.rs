@@ -23,7 +23,7 @@ pub mod window;
 
 use std::collections::BTreeMap;
 
-use crate::config::server::{Correlation, ServerSettings};
+use crate::config::server::{Correlation, Detectors, ServerSettings};
 use crate::event::{ClientId, Event, Timestamp};
 use crate::server::alert::{Alert, Detector, Source, Statistic, Subject};
 use crate::server::correlate::allow::AllowList;
@@ -55,6 +55,16 @@ struct Rules {
     client: Rule,
 }
 
+impl Rules {
+    fn new(detectors: &Detectors) -> Self {
+        Self {
+            source: Rule::new(Detector::FrequentSource, &detectors.frequent_source),
+            port: Rule::new(Detector::FrequentPort, &detectors.frequent_port),
+            client: Rule::new(Detector::FrequentClient, &detectors.frequent_client),
+        }
+    }
+}
+
 /// A port's or a client's history, with and without what sources' incidents explain.
 #[derive(Debug, Default)]
 struct Views {
@@ -66,23 +76,28 @@ impl Correlator {
     /// An engine that has seen nothing.
     pub fn new(settings: &ServerSettings) -> Self {
         let limits = &settings.limits;
-        let detectors = &settings.detectors;
         let room = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
         Self {
             correlation: settings.incidents.correlation,
-            rules: Rules {
-                source: Rule::new(Detector::FrequentSource, &detectors.frequent_source),
-                port: Rule::new(Detector::FrequentPort, &detectors.frequent_port),
-                client: Rule::new(Detector::FrequentClient, &detectors.frequent_client),
-            },
+            rules: Rules::new(&settings.detectors),
             allow: AllowList::new(&settings.allow),
             clients: Clients::new(room(limits.clients)),
             sources: Table::new(room(limits.sources)),
             by_port: BTreeMap::new(),
             by_client: Table::new(room(limits.clients)),
-            silent: SilentClient::new(detectors.silent_client, limits.heartbeat.get()),
+            silent: SilentClient::new(settings.detectors.silent_client, limits.heartbeat.get()),
             incidents: Incidents::new(room(limits.incidents), settings.incidents.quiet.get()),
         }
+    }
+
+    /// Takes up other rules, incidents' settings and allow-list. What is remembered stays; a
+    /// threshold that was raised may for a while find fewer hits than there were.
+    pub fn reload(&mut self, settings: &ServerSettings) {
+        self.correlation = settings.incidents.correlation;
+        self.rules = Rules::new(&settings.detectors);
+        self.allow = AllowList::new(&settings.allow);
+        self.silent.reload(settings.detectors.silent_client);
+        self.incidents.reload(settings.incidents.quiet.get());
     }
 
     /// Notes that a client has come; returns the last number of its sequence that was taken in.

@@ -47,6 +47,11 @@ impl SilentClient {
         }
     }
 
+    /// Takes up other settings.
+    pub const fn reload(&mut self, settings: Silence) {
+        self.settings = settings;
+    }
+
     /// Looks for clients that have fallen silent or have come back.
     pub fn tick(
         &mut self,

@@ -2,7 +2,7 @@
 
 use log::info;
 
-use crate::event::{ClientId, Timestamp};
+use crate::event::Timestamp;
 
 /// Clocks that differ by less, in microseconds, are taken as right: 2 s. It is more than a report
 /// can be on its way on any network that works.
@@ -16,7 +16,7 @@ pub struct ClockOffset {
 
 impl ClockOffset {
     /// Takes up what a heartbeat says: it was `theirs` o'clock when it was sent, and is `ours` now.
-    pub fn note(&mut self, theirs: Timestamp, ours: Timestamp, client: ClientId) {
+    pub fn note(&mut self, theirs: Timestamp, ours: Timestamp, client: &str) {
         let offset = ours.offset_from(theirs);
         let correction = if offset.saturating_abs() > TOLERANCE {
             offset
@@ -43,16 +43,15 @@ mod tests {
     #[test]
     fn a_wrong_clock_is_corrected_and_a_slow_network_is_not() {
         let at = Timestamp::from_micros;
-        let client = ClientId([0; 16]);
         let mut offset = ClockOffset::default();
-        offset.note(at(5_000_000), at(6_500_000), client);
+        offset.note(at(5_000_000), at(6_500_000), "web-7");
         assert_eq!(offset.correction(), 0);
-        offset.note(at(5_000_000), at(3_605_000_000), client);
+        offset.note(at(5_000_000), at(3_605_000_000), "web-7");
         assert_eq!(
             at(5_000_000).shifted(offset.correction()),
             at(3_605_000_000)
         );
-        offset.note(at(9_000_000), at(5_000_000), client);
+        offset.note(at(9_000_000), at(5_000_000), "web-7");
         assert_eq!(offset.correction(), -4_000_000);
     }
 }

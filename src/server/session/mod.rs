@@ -14,7 +14,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, info};
+use log::{debug, info, warn};
 use rustls::ServerConfig;
 
 use crate::clock;
@@ -32,7 +32,7 @@ use crate::server::session::refusal::Refusal;
 use crate::server::session::seats::{Seat, Seats};
 use crate::shutdown::Stop;
 use crate::wire::frame::{self, FrameError, MAX_EARLY_FRAME, MAX_FRAME, PREAMBLE, VERSION};
-use crate::wire::message::{ClientMessage, MessageError, ServerMessage, decode, encode};
+use crate::wire::message::{ClientMessage, Heartbeat, MessageError, ServerMessage, decode, encode};
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -240,7 +240,9 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
     )?;
     let mut attendant = Attendant {
         client: applicant.id,
+        name: &applicant.name,
         offset: ClockOffset::default(),
+        complaint: None,
     };
     let mut message = Vec::new();
     loop {
@@ -266,12 +268,14 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
 /// For writing an answer to a client that does not read.
 const WRITE: Duration = Duration::from_secs(10);
 
-struct Attendant {
+struct Attendant<'a> {
     client: ClientId,
+    name: &'a str,
     offset: ClockOffset,
+    complaint: Option<String>,
 }
 
-impl Attendant {
+impl Attendant<'_> {
     /// The answer to a message; `None` to a goodbye.
     fn answer(&mut self, message: &[u8], context: &Context) -> Result<Option<ServerMessage>, End> {
         let now = Timestamp::from(clock::wall());
@@ -289,7 +293,8 @@ impl Attendant {
             ClientMessage::Heartbeat(heartbeat) => {
                 let heartbeat = heartbeat.checked()?;
                 self.offset
-                    .note(Timestamp::from_micros(heartbeat.clock), now, self.client);
+                    .note(Timestamp::from_micros(heartbeat.clock), now, self.name);
+                self.complain(&heartbeat);
                 context.intake.heartbeat(self.client, now);
                 Ok(Some(ServerMessage::HeartbeatAck))
             }
@@ -300,6 +305,36 @@ impl Attendant {
             ClientMessage::Hello(_) | ClientMessage::Proof(_) => Err(Refusal::OutOfTurn.into()),
         }
     }
+}
+
+impl Attendant<'_> {
+    /// Says what is wrong with a client when it changes.
+    fn complain(&mut self, heartbeat: &Heartbeat) {
+        let complaint = complaint(heartbeat);
+        if complaint != self.complaint {
+            match &complaint {
+                Some(what) => warn!("client {}: {what}", self.name),
+                None => info!("client {}: all is well again", self.name),
+            }
+            self.complaint = complaint;
+        }
+    }
+}
+
+fn complaint(heartbeat: &Heartbeat) -> Option<String> {
+    let traps = heartbeat.traps.len();
+    if traps < usize::from(heartbeat.traps_wanted) {
+        return Some(format!(
+            "only {traps} of {} traps are open",
+            heartbeat.traps_wanted
+        ));
+    }
+    (heartbeat.dropped > 0).then(|| {
+        format!(
+            "{} hits were dropped: its backlog was full",
+            heartbeat.dropped
+        )
+    })
 }
 
 fn refuse(link: &mut Link, refusal: &Refusal) {
