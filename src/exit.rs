@@ -122,6 +122,10 @@ impl From<ClientError> for Failure {
                 "grant CAP_NET_BIND_SERVICE, or name free ports from 1024 up with --ports; \
                  `vft ports` shows which are free here",
             ),
+            ClientError::Spool(_) => failure.hint(
+                "see that the state folder is writable and its disk is not full, or name another \
+                 with --state-dir",
+            ),
             ClientError::Thread(_) => failure.hint("raise the limit on threads (ulimit -u)"),
             ClientError::ThreadDied(_) => failure,
         }

@@ -85,6 +85,11 @@ impl StateFolder {
         })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// `N` bytes kept in the file `name` as hexadecimal digits; made by `fresh` the first time.
     pub fn keep<const N: usize>(
         &self,

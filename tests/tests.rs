@@ -27,3 +27,6 @@ mod endurance;
 
 /// What traps see, whatever the peer does.
 mod traps;
+
+/// What outlives kills, full disks and damage.
+mod durability;

@@ -1,22 +1,33 @@
-//! Hits that the server has not acknowledged yet, with their numbers, in bounded memory.
+//! Hits that the server has not acknowledged yet, with their numbers.
 //!
-//! Numbers count from 1 for the client's life. A client that has just started does not know how
-//! far it had come; it learns that from the server at its first welcome and numbers its hits then.
+//! They are in the [spool](crate::client::spool) before they are sent, and leave it on
+//! acknowledgement. While the disk does not take them they are held in memory, up to a bound, and
+//! written as soon as it does.
+//!
+//! The spool numbers its records for itself. The server's numbers are these plus a shift, which
+//! is agreed at the first welcome: a client whose state folder is new may find that the server
+//! knows its identity from before, and goes on where that left off.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::event::Hit;
-use crate::metrics::ClientMetrics;
+use log::{error, info, warn};
 
-/// The most hits that wait (merged ones count once): some 16 MiB.
-pub const CAPACITY: usize = 262_144;
+use crate::client::spool::{Record, Spool, SpoolError};
+use crate::event::{Hit, Timestamp};
+use crate::metrics::ClientMetrics;
+use crate::wire::message::{HitRecord, MessageError, decode, encode};
+
+/// The most hits that are held in memory while the disk takes none (merged ones count once).
+const HELD: usize = 262_144;
+
+/// Names of the counters in the spool.
+const SHIFT: &str = "shift";
+const DROPPED: &str = "dropped";
 
 /// The queue between whoever gathers hits and whoever reports them.
 #[derive(Debug)]
 pub struct Backlog {
-    capacity: usize,
     metrics: Arc<ClientMetrics>,
     inner: Mutex<Inner>,
     changed: Condvar,
@@ -24,17 +35,15 @@ pub struct Backlog {
 
 #[derive(Debug)]
 struct Inner {
-    hits: VecDeque<Hit>,
-    /// The number of the first of `hits`.
-    first: u64,
-    numbering: Numbering,
+    spool: Spool,
+    /// Hits that the disk does not take.
+    held: Vec<Hit>,
+    /// The number, in the spool, up to which the server has everything.
+    acknowledged: u64,
+    /// What to add to the spool's numbers; not agreed yet if there is none.
+    shift: Option<i64>,
     inflow: Inflow,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Numbering {
-    Provisional,
-    Agreed,
+    health: Health,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +52,10 @@ enum Inflow {
     Ended,
 }
 
-impl Inner {
-    fn forget(&mut self, up_to: u64) {
-        while self.first <= up_to && self.hits.pop_front().is_some() {
-            self.first += 1;
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Well,
+    Ailing,
 }
 
 /// What there is to do for whoever reports.
@@ -62,38 +69,69 @@ pub enum Work {
     Done,
 }
 
+/// Whether everything is where it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// All hits are on the disk itself.
+    Settled,
+    /// Some are not yet; tend to it again within a second.
+    Unsettled,
+}
+
 impl Backlog {
-    /// Room for `capacity` hits.
-    pub fn new(capacity: usize, metrics: Arc<ClientMetrics>) -> Self {
+    /// A backlog with what the spool holds from before.
+    pub fn new(spool: Spool, metrics: Arc<ClientMetrics>) -> Result<Self, SpoolError> {
+        let shift = spool.counter(SHIFT)?;
+        let dropped = spool.counter(DROPPED)?.unwrap_or(0);
+        metrics.dropped.add(u64::try_from(dropped).unwrap_or(0));
+        if spool.count() > 0 {
+            info!("{} hits from before wait to be reported", spool.count());
+        }
         let inner = Inner {
-            hits: VecDeque::new(),
-            first: 1,
-            numbering: Numbering::Provisional,
+            spool,
+            held: Vec::new(),
+            acknowledged: 0,
+            shift,
             inflow: Inflow::Open,
+            health: Health::Well,
         };
-        Self {
-            capacity,
+        Ok(Self {
             metrics,
             inner: Mutex::new(inner),
             changed: Condvar::new(),
+        })
+    }
+
+    /// Appends hits, and returns when they are in the spool or held in memory. When there is no
+    /// room the oldest are dropped and counted; their numbers stay unused, so that the server
+    /// sees the gap.
+    pub fn append(&self, hits: &mut Vec<Hit>) -> Rest {
+        let mut inner = self.lock();
+        inner.held.append(hits);
+        inner.write(&self.metrics);
+        self.changed.notify_one();
+        if inner.held.is_empty() {
+            Rest::Settled
+        } else {
+            Rest::Unsettled
         }
     }
 
-    /// Appends hits. When there is no room the oldest are dropped and counted; their numbers stay
-    /// unused, so that the server sees the gap.
-    pub fn append(&self, hits: &mut Vec<Hit>) {
-        if hits.is_empty() {
-            return;
-        }
+    /// Brings what was appended to the disk itself.
+    pub fn flush(&self) -> Rest {
         let mut inner = self.lock();
-        inner.hits.extend(hits.drain(..));
-        while inner.hits.len() > self.capacity {
-            if let Some(oldest) = inner.hits.pop_front() {
-                inner.first += 1;
-                self.metrics.dropped.add(oldest.count.get().into());
-            }
+        if inner.spool.count() > inner.waiting() {
+            // It could not forget what was acknowledged; perhaps it can now.
+            let acknowledged = inner.acknowledged;
+            inner.forget(acknowledged);
         }
-        self.changed.notify_one();
+        let flushed = inner.spool.flush();
+        inner.note(&flushed);
+        if flushed.is_ok() && inner.held.is_empty() {
+            Rest::Settled
+        } else {
+            Rest::Unsettled
+        }
     }
 
     /// Says that no more hits will be appended.
@@ -104,13 +142,13 @@ impl Backlog {
 
     /// Waits up to `patience` for something to do.
     pub fn wait(&self, patience: Duration) -> Work {
-        let idle = |inner: &mut Inner| inner.hits.is_empty() && inner.inflow == Inflow::Open;
+        let idle = |inner: &mut Inner| inner.waiting() == 0 && inner.inflow == Inflow::Open;
         let waited = self.changed.wait_timeout_while(self.lock(), patience, idle);
         let inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-        match (inner.hits.is_empty(), inner.inflow) {
-            (false, _) => Work::Hits,
-            (true, Inflow::Open) => Work::Nothing,
-            (true, Inflow::Ended) => Work::Done,
+        match (inner.waiting(), inner.inflow) {
+            (0, Inflow::Open) => Work::Nothing,
+            (0, Inflow::Ended) => Work::Done,
+            (_, _) => Work::Hits,
         }
     }
 
@@ -121,34 +159,49 @@ impl Backlog {
         self.wait(Duration::ZERO)
     }
 
-    /// The oldest `most` hits and the number of the first of them. They stay until they are
-    /// acknowledged.
-    pub fn oldest(&self, most: usize) -> (u64, Vec<Hit>) {
-        let inner = self.lock();
-        (inner.first, inner.hits.iter().take(most).copied().collect())
+    /// The oldest hits, at most `most`, and the number of the first of them. They stay until they
+    /// are acknowledged.
+    pub fn oldest(&self, most: usize) -> Result<(u64, Vec<Hit>), SpoolError> {
+        let mut inner = self.lock();
+        let (first, hits) = inner.oldest(most, &self.metrics)?;
+        Ok((shifted(first, inner.shift.unwrap_or(0)), hits))
     }
 
     /// Forgets all hits up to and including this number.
     pub fn acknowledge(&self, up_to: u64) {
-        self.lock().forget(up_to);
+        let mut inner = self.lock();
+        let up_to = shifted(up_to, -inner.shift.unwrap_or(0));
+        inner.forget(up_to);
     }
 
     /// Takes up the server's word on how far it has come with this client. `None` means that the
     /// server knows nothing of it, and the numbers go on as they are.
-    pub fn resume(&self, acknowledged: Option<u64>) {
+    pub fn resume(&self, acknowledged: Option<u64>) -> Result<(), SpoolError> {
         let mut inner = self.lock();
-        match inner.numbering {
-            Numbering::Provisional => {
-                inner.first = inner.first.saturating_add(acknowledged.unwrap_or(0));
-                inner.numbering = Numbering::Agreed;
-            }
-            Numbering::Agreed => inner.forget(acknowledged.unwrap_or(0)),
+        let acknowledged = acknowledged.unwrap_or(0);
+        let next = inner.spool.next();
+        let here = shifted(acknowledged, -inner.shift.unwrap_or(0));
+        if inner.shift.is_some() && here < next {
+            inner.forget(here);
+            return Ok(());
         }
+        // Either nothing was agreed yet, or the server is ahead of this spool, which then has
+        // been lost or put back: what it holds comes after what the server has.
+        let first = inner
+            .spool
+            .oldest(inner.acknowledged, 1)?
+            .first()
+            .map_or(next, |record| record.number);
+        let shift = difference(acknowledged.saturating_add(1), first);
+        inner.shift = Some(shift);
+        let written = inner.spool.set_counter(SHIFT, shift);
+        inner.note(&written);
+        Ok(())
     }
 
     /// How many hits wait (merged ones count once).
-    pub fn len(&self) -> usize {
-        self.lock().hits.len()
+    pub fn len(&self) -> u64 {
+        self.lock().waiting()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -156,11 +209,124 @@ impl Backlog {
     }
 }
 
+impl Inner {
+    /// Hits that can be reported. Those held in memory have no number yet, and wait their turn.
+    fn waiting(&self) -> u64 {
+        let unacknowledged = self
+            .spool
+            .next()
+            .saturating_sub(1)
+            .saturating_sub(self.acknowledged);
+        self.spool.count().min(unacknowledged)
+    }
+
+    fn write(&mut self, metrics: &ClientMetrics) {
+        if self.held.is_empty() {
+            return;
+        }
+        let records: Result<Vec<_>, _> = self.held.iter().map(to_bytes).collect();
+        // A hit always encodes.
+        let Ok(records) = records else { return };
+        let written = self.spool.append(&records);
+        self.note(&written);
+        if let Ok(dropped) = written {
+            self.held.clear();
+            self.count_dropped(dropped.iter().map(hits_in).sum(), metrics);
+        } else {
+            let surplus = self.held.len().saturating_sub(HELD);
+            let dropped = self.held.drain(..surplus);
+            metrics
+                .dropped
+                .add(dropped.map(|hit| u64::from(hit.count.get())).sum());
+        }
+    }
+
+    fn count_dropped(&mut self, hits: u64, metrics: &ClientMetrics) {
+        if hits == 0 {
+            return;
+        }
+        metrics.dropped.add(hits);
+        warn!("{hits} hits were dropped: the spool is full (spool-mib)");
+        let sum = i64::try_from(metrics.dropped.get()).unwrap_or(i64::MAX);
+        let written = self.spool.set_counter(DROPPED, sum);
+        self.note(&written);
+    }
+
+    fn oldest(
+        &mut self,
+        most: usize,
+        metrics: &ClientMetrics,
+    ) -> Result<(u64, Vec<Hit>), SpoolError> {
+        loop {
+            let records = self.spool.oldest(self.acknowledged, most)?;
+            let Some(first) = records.first().map(|record| record.number) else {
+                return Ok((self.spool.next(), Vec::new()));
+            };
+            // Numbers in a report follow each other without a gap.
+            let hits: Vec<_> = (first..)
+                .zip(&records)
+                .take_while(|(number, record)| record.number == *number)
+                .map_while(|(_, record)| hit(record))
+                .collect();
+            if !hits.is_empty() {
+                return Ok((first, hits));
+            }
+            error!("a record of the spool is damaged; it is dropped");
+            metrics.dropped.one();
+            self.forget(first);
+        }
+    }
+
+    fn forget(&mut self, up_to: u64) {
+        self.acknowledged = self.acknowledged.max(up_to);
+        let forgotten = self.spool.forget(up_to);
+        self.note(&forgotten);
+    }
+
+    /// Says when the spool falls ill and when it is well again.
+    fn note<T>(&mut self, result: &Result<T, SpoolError>) {
+        match (result, self.health) {
+            (Err(error), Health::Well) => {
+                error!("cannot write the spool: {error}; hits are kept in memory meanwhile");
+                self.health = Health::Ailing;
+            }
+            (Ok(_), Health::Ailing) => {
+                info!("the spool can be written again");
+                self.health = Health::Well;
+            }
+            (Ok(_), Health::Well) | (Err(_), Health::Ailing) => {}
+        }
+    }
+}
+
+/// A record is a hit as the wire has it, its time counted from the epoch.
+fn to_bytes(hit: &Hit) -> Result<Vec<u8>, MessageError> {
+    encode(&HitRecord::new(hit, Timestamp::default()))
+}
+
+fn hit(record: &Record) -> Option<Hit> {
+    let wire: HitRecord = decode(record.bytes.as_ref()?).ok()?;
+    wire.hit(Timestamp::default()).ok()
+}
+
+fn hits_in(record: &Record) -> u64 {
+    hit(record).map_or(1, |hit| hit.count.get().into())
+}
+
+fn shifted(number: u64, by: i64) -> u64 {
+    number.saturating_add_signed(by)
+}
+
+fn difference(a: u64, b: u64) -> i64 {
+    Timestamp::from_micros(a).offset_from(Timestamp::from_micros(b))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Probe, Timestamp};
+    use crate::event::Probe;
     use std::num::NonZeroU32;
+    use tempfile::TempDir;
 
     fn hit(n: u64) -> Hit {
         Hit {
@@ -174,58 +340,113 @@ mod tests {
         }
     }
 
-    fn backlog(capacity: usize, hits: u64) -> (Backlog, Arc<ClientMetrics>) {
-        let metrics = Arc::new(ClientMetrics::default());
-        let backlog = Backlog::new(capacity, Arc::clone(&metrics));
-        backlog.append(&mut (1..=hits).map(hit).collect());
-        (backlog, metrics)
+    fn open(folder: &TempDir) -> Backlog {
+        let spool = Spool::open(folder.path(), 1 << 30).unwrap().0;
+        Backlog::new(spool, Arc::default()).unwrap()
+    }
+
+    fn with_hits(hits: u64) -> (TempDir, Backlog) {
+        let folder = tempfile::tempdir().unwrap();
+        let backlog = open(&folder);
+        assert_eq!(
+            backlog.append(&mut (1..=hits).map(hit).collect()),
+            Rest::Settled
+        );
+        (folder, backlog)
+    }
+
+    fn oldest(backlog: &Backlog, most: usize) -> (u64, Vec<Hit>) {
+        backlog.oldest(most).unwrap()
     }
 
     #[test]
     fn hits_stay_until_they_are_acknowledged() {
-        let (backlog, _) = backlog(10, 3);
-        backlog.resume(None);
-        assert_eq!(backlog.oldest(2), (1, vec![hit(1), hit(2)]));
+        let (_folder, backlog) = with_hits(3);
+        backlog.resume(None).unwrap();
+        assert_eq!(oldest(&backlog, 2), (1, vec![hit(1), hit(2)]));
         backlog.acknowledge(2);
-        assert_eq!(backlog.oldest(2), (3, vec![hit(3)]));
-        backlog.acknowledge(99);
-        assert_eq!(
-            (backlog.oldest(2), backlog.wait(Duration::ZERO)),
-            ((4, vec![]), Work::Nothing)
-        );
+        assert_eq!(oldest(&backlog, 2), (3, vec![hit(3)]));
+        backlog.acknowledge(3);
+        assert_eq!(backlog.wait(Duration::ZERO), Work::Nothing);
     }
 
     #[test]
-    fn a_client_that_starts_again_goes_on_where_the_server_is() {
-        let (backlog, _) = backlog(10, 2);
-        backlog.resume(Some(40));
-        assert_eq!(backlog.oldest(1).0, 41);
+    fn hits_and_numbers_outlive_the_process() {
+        let (folder, backlog) = with_hits(3);
+        backlog.resume(Some(40)).unwrap();
+        backlog.acknowledge(41);
+        drop(backlog);
+        let backlog = open(&folder);
+        backlog.resume(Some(41)).unwrap();
+        assert_eq!(oldest(&backlog, 9), (42, vec![hit(2), hit(3)]));
+        backlog.acknowledge(43);
+        drop(backlog);
+        let backlog = open(&folder);
+        backlog.append(&mut vec![hit(9)]);
+        backlog.resume(Some(43)).unwrap();
+        assert_eq!(oldest(&backlog, 9), (44, vec![hit(9)]));
     }
 
     #[test]
-    fn later_welcomes_only_acknowledge() {
-        let (backlog, _) = backlog(10, 3);
-        backlog.resume(None);
-        backlog.resume(Some(2));
-        assert_eq!(backlog.oldest(9), (3, vec![hit(3)]));
-        backlog.resume(None);
-        assert_eq!(backlog.oldest(9), (3, vec![hit(3)]));
+    fn a_client_whose_spool_is_new_goes_on_where_the_server_is() {
+        let (_folder, backlog) = with_hits(2);
+        backlog.resume(Some(40)).unwrap();
+        assert_eq!(oldest(&backlog, 1).0, 41);
     }
 
     #[test]
-    fn what_is_dropped_for_want_of_room_is_counted_and_leaves_a_gap() {
-        let (backlog, metrics) = backlog(2, 5);
-        backlog.resume(Some(10));
-        assert_eq!(backlog.oldest(9), (14, vec![hit(4), hit(5)]));
-        assert_eq!(metrics.dropped.get(), 3);
+    fn a_server_that_is_ahead_of_the_spool_gets_what_it_does_not_have() {
+        let (_folder, backlog) = with_hits(2);
+        backlog.resume(None).unwrap();
+        backlog.resume(Some(500)).unwrap();
+        assert_eq!(oldest(&backlog, 9), (501, vec![hit(1), hit(2)]));
+    }
+
+    #[test]
+    fn a_server_that_has_forgotten_gets_the_numbers_as_they_are() {
+        let (_folder, backlog) = with_hits(3);
+        backlog.resume(None).unwrap();
+        backlog.acknowledge(2);
+        backlog.resume(None).unwrap();
+        assert_eq!(oldest(&backlog, 9), (3, vec![hit(3)]));
+        backlog.resume(Some(1)).unwrap();
+        assert_eq!(oldest(&backlog, 9), (3, vec![hit(3)]));
     }
 
     #[test]
     fn the_end_shows_when_all_is_done() {
-        let (backlog, _) = backlog(2, 1);
+        let (_folder, backlog) = with_hits(1);
+        backlog.resume(None).unwrap();
         backlog.end();
         assert_eq!(backlog.wait(Duration::ZERO), Work::Hits);
         backlog.acknowledge(1);
         assert_eq!(backlog.wait(Duration::from_secs(3600)), Work::Done);
+    }
+
+    #[test]
+    fn what_the_disk_does_not_take_is_held_and_written_later() {
+        let (folder, backlog) = with_hits(1);
+        let other = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert_eq!(backlog.append(&mut vec![hit(2)]), Rest::Unsettled);
+        assert_eq!(backlog.len(), 1);
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(backlog.append(&mut Vec::new()), Rest::Settled);
+        assert_eq!(oldest(&backlog, 9), (1, vec![hit(1), hit(2)]));
+    }
+
+    #[test]
+    fn a_damaged_record_is_dropped_and_leaves_a_gap() {
+        let (folder, backlog) = with_hits(4);
+        drop(backlog);
+        let other = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
+        other
+            .execute("UPDATE record SET bytes = x'00' WHERE number IN (1, 3)", [])
+            .unwrap();
+        let backlog = open(&folder);
+        backlog.resume(None).unwrap();
+        assert_eq!(oldest(&backlog, 9), (2, vec![hit(2)]));
+        backlog.acknowledge(2);
+        assert_eq!(oldest(&backlog, 9), (4, vec![hit(4)]));
     }
 }

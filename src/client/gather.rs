@@ -1,12 +1,12 @@
 //! Gathers hits: out of the funnel, into the backlog.
 //!
 //! A hit after quiet goes on at once. In a rush the gatherer looks only every few milliseconds,
-//! so that a storm costs a thread wake-up every few milliseconds and not one a connection, and
-//! alike hits merge.
+//! so that a storm costs a thread wake-up and a transaction every few milliseconds and not one a
+//! connection, and alike hits merge.
 
 use std::time::Duration;
 
-use crate::client::backlog::Backlog;
+use crate::client::backlog::{Backlog, Rest};
 use crate::client::trap::funnel::{Poured, Spout};
 use crate::clock;
 use crate::shutdown::Stop;
@@ -15,20 +15,38 @@ use crate::shutdown::Stop;
 /// one gathering takes.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How long to wait for a hit before looking again; only bounds one call.
+/// How often the disk is told to keep what it was given, while it is given something; a power cut
+/// costs no more than this.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// How long to wait for a hit when there is nothing else to do; only bounds one call.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Runs until all traps are gone and everything they saw is in the backlog.
 pub fn run(spout: &Spout, backlog: &Backlog, stop: &Stop) {
     let mut hits = Vec::new();
+    let mut rest = Rest::Unsettled;
+    let mut flushed = clock::monotonic();
     loop {
-        let poured = spout.pour(PATIENCE, &mut hits);
+        let patience = match rest {
+            Rest::Settled => PATIENCE,
+            Rest::Unsettled => FLUSH,
+        };
+        let poured = spout.pour(patience, &mut hits);
         let began = clock::monotonic();
-        backlog.append(&mut hits);
+        if !hits.is_empty() || rest == Rest::Unsettled {
+            backlog.append(&mut hits);
+            rest = Rest::Unsettled;
+        }
         if poured == Poured::All {
             break;
         }
+        if rest == Rest::Unsettled && flushed.elapsed() >= FLUSH {
+            rest = backlog.flush();
+            flushed = clock::monotonic();
+        }
         stop.wait(PAUSE.saturating_sub(began.elapsed()));
     }
+    backlog.flush();
     backlog.end();
 }

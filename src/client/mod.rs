@@ -11,6 +11,7 @@ pub mod gather;
 pub mod host;
 pub mod identity;
 pub mod reporter;
+pub mod spool;
 pub mod trap;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use crate::client::identity::Identity;
 use crate::client::reporter::Reporter;
 use crate::client::reporter::dial::{Dialler, Me, Server, warn_of_plain};
 use crate::client::reporter::session::Status;
+use crate::client::spool::{Spool, SpoolError};
 use crate::client::trap::choice;
 use crate::client::trap::funnel::{self, funnel};
 use crate::client::trap::set::{Outcome, TrapSet};
@@ -57,6 +59,8 @@ pub struct Credentials {
 pub enum ClientError {
     /// Not one port could be made a trap.
     NoTraps(Outcome),
+    /// The spool cannot be opened or read.
+    Spool(SpoolError),
     /// A thread could not be started.
     Thread(io::Error),
     /// A thread that should have run for ever has ended.
@@ -78,6 +82,7 @@ impl fmt::Display for ClientError {
                     None => Ok(()),
                 }
             }
+            Self::Spool(error) => write!(f, "cannot open the spool: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::ThreadDied(name) => write!(f, "the thread {name} has died"),
         }
@@ -113,12 +118,14 @@ impl Client {
     pub fn start(
         settings: ClientSettings,
         credentials: Credentials,
+        spool: Spool,
         stop: Stop,
     ) -> Result<Self, ClientError> {
         let metrics = Arc::new(ClientMetrics::default());
         let watch = Watch::new(usize::from(settings.count.get()) + 64);
         let (funnel, spout) = funnel(funnel::CAPACITY, Arc::clone(&metrics));
-        let backlog = Arc::new(Backlog::new(backlog::CAPACITY, Arc::clone(&metrics)));
+        let backlog = Backlog::new(spool, Arc::clone(&metrics));
+        let backlog = Arc::new(backlog.map_err(ClientError::Spool)?);
         let seed = *credentials.identity.seed();
         let traps = TrapSet::new(
             settings.bind.clone(),

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use log::info;
+use log::{error, info};
 use rustls::pki_types::ServerName;
 
 use crate::cli::client::ClientArgs;
 use crate::client::identity::Identity;
 use crate::client::reporter::dial::Server;
-use crate::client::{Client, Credentials};
+use crate::client::spool::{Found, Spool};
+use crate::client::{Client, ClientError, Credentials};
 use crate::command::server::warn_of_expiry;
 use crate::command::signals;
 use crate::config::client::ClientSettings;
@@ -40,12 +41,24 @@ pub fn run(args: ClientArgs) -> Result<(), Failure> {
         secret,
         identity: Identity::keep(&folder)?,
     };
+    let spool = spool(&folder, &settings)?;
     let stop = Stop::new();
     // A client reads its settings once; a SIGHUP only must not end it.
     let _hang_up = signals::install(&stop)?;
-    Client::start(settings, credentials, stop)?.run()?;
+    Client::start(settings, credentials, spool, stop)?.run()?;
     drop(folder);
     Ok(())
+}
+
+/// Opens the spool, and says what was lost if it is damaged.
+pub fn spool(folder: &StateFolder, settings: &ClientSettings) -> Result<Spool, Failure> {
+    let opened = Spool::open(folder.path(), settings.spool_mib.bytes());
+    let (spool, found) = opened.map_err(ClientError::Spool)?;
+    if let Found::Damaged { kept, saved } = found {
+        let kept = kept.display();
+        error!("the spool was damaged: {saved} hits are saved; the damaged file is kept as {kept}");
+    }
+    Ok(spool)
 }
 
 fn trusted(settings: &ClientSettings) -> Result<Option<Trusting>, Failure> {

@@ -14,7 +14,7 @@ use crate::client::identity::Identity;
 use crate::client::{Client, ClientError, Credentials as ClientCredentials};
 use crate::clock;
 use crate::command::cert::self_signed;
-use crate::command::client::servers;
+use crate::command::client::{servers, spool};
 use crate::command::print;
 use crate::command::server::DEFAULT_CONFIG;
 use crate::command::signals;
@@ -119,7 +119,8 @@ impl Both {
             identity: Identity::keep(folder)?,
         };
         let bind = client_settings.bind.clone();
-        let client = Client::start(client_settings, credentials, stop.clone())?;
+        let spool = spool(folder, &client_settings)?;
+        let client = Client::start(client_settings, credentials, spool, stop.clone())?;
         let ports = client.ports();
         let server = watched("server", stop, move || server.run(|| None))?;
         let client = watched("client", stop, move || client.run())?;

@@ -58,6 +58,7 @@ pub const NAMES: &[&str] = &[
     "sessions",
     "silent-client",
     "sources",
+    "spool-mib",
     "state-dir",
     "threshold",
     "unauthenticated",

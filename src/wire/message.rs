@@ -290,7 +290,8 @@ impl Report {
 }
 
 impl HitRecord {
-    fn new(hit: &Hit, base: Timestamp) -> Self {
+    /// A hit whose time counts from `base`.
+    pub fn new(hit: &Hit, base: Timestamp) -> Self {
         let span = hit.last.since(hit.first);
         Self {
             offset: hit.first.offset_from(base),
@@ -303,7 +304,8 @@ impl HitRecord {
         }
     }
 
-    fn hit(&self, base: Timestamp) -> Result<Hit, MessageError> {
+    /// The hit, if it is sound; its time counts from `base`.
+    pub fn hit(&self, base: Timestamp) -> Result<Hit, MessageError> {
         let first = base.shifted(self.offset);
         Ok(Hit {
             first,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
+use crate::client::spool::SpoolError;
 use crate::net::connect::ConnectError;
 use crate::sanitize;
 use crate::wire::frame::FrameError;
@@ -35,6 +36,8 @@ pub enum SessionError {
     Closed,
     /// The connection failed.
     Io(io::Error),
+    /// The client's own spool cannot be read or written.
+    Spool(SpoolError),
 }
 
 impl fmt::Display for SessionError {
@@ -67,6 +70,7 @@ impl fmt::Display for SessionError {
                 f.write_str("the server did not answer in time")
             }
             Self::Io(error) => write!(f, "the connection failed: {error}"),
+            Self::Spool(error) => write!(f, "this client's spool cannot be read: {error}"),
         }
     }
 }

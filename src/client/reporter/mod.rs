@@ -81,7 +81,9 @@ impl Reporter {
         *backoff = Backoff::default();
         *complaint = Complaint::default();
         self.dialler.stay();
-        self.backlog.resume(welcome.acknowledged);
+        self.backlog
+            .resume(welcome.acknowledged)
+            .map_err(SessionError::Spool)?;
         Session::new(link, &welcome).run(&self.backlog, &self.status, &self.stop)
     }
 }

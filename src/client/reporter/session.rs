@@ -83,7 +83,7 @@ impl Session {
     }
 
     fn report(&mut self, backlog: &Backlog) -> Result<(), SessionError> {
-        let (first, hits) = backlog.oldest(MAX_HITS);
+        let (first, hits) = backlog.oldest(MAX_HITS).map_err(SessionError::Spool)?;
         let Some(report) = Report::new(first, &hits) else {
             return Ok(());
         };
@@ -104,7 +104,7 @@ impl Session {
         self.say(&ClientMessage::Heartbeat(Heartbeat {
             clock: Timestamp::from(clock::wall()).as_micros(),
             uptime_millis: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
-            backlog: u64::try_from(backlog.len()).unwrap_or(u64::MAX),
+            backlog: backlog.len(),
             traps_wanted: status.traps_wanted,
             traps,
             hits: status.metrics.hits.get(),

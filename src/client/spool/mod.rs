@@ -1,0 +1,389 @@
+//! The spool: hits on disk, in their order, until the server has them.
+//!
+//! It stores opaque records; what is in them is its user's business. One SQLite database,
+//! `spool.db` in the state folder, in WAL mode with `synchronous = NORMAL`: a killed process loses
+//! nothing, and a power cut what came after the last [`Spool::flush`].
+//!
+//! ```text
+//! record   number  INTEGER PRIMARY KEY AUTOINCREMENT   counted from 1, never used twice
+//!          bytes   BLOB                                at most 64 KiB
+//!          crc     INTEGER                             CRC-32 of the bytes
+//! counter  name    TEXT PRIMARY KEY                    `shift`: what to add to a number for the
+//!          value   INTEGER                             server; `dropped`: records dropped for ever
+//! ```
+//!
+//! `user_version` is 1; a spool of a later version is not touched. A record whose CRC does not fit
+//! is skipped and counted. A file that SQLite finds damaged is kept as `spool.db.damaged`, and
+//! what can be read of it is carried over.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+
+/// The version of the format.
+const VERSION: i64 = 1;
+
+/// When the spool is full, this share of its records is dropped at once, oldest first: dropping
+/// them one by one would cost a transaction each.
+const CHUNK: u64 = 64;
+
+/// The size of a page, in bytes.
+const PAGE: u64 = 4096;
+
+/// A spool on disk.
+#[derive(Debug)]
+pub struct Spool {
+    database: Connection,
+    /// The most pages it may use.
+    pages: u64,
+    /// How many records there are.
+    count: u64,
+    /// The number of the last record there ever was.
+    last: u64,
+    dirty: Dirty,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dirty {
+    Yes,
+    No,
+}
+
+/// A record with its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its number.
+    pub number: u64,
+    /// Its bytes; `None` if they are damaged.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// What was found at opening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing, or a spool that is whole.
+    Sound,
+    /// A damaged file: it is kept under this name, and so many records could be carried over.
+    Damaged {
+        /// Where the damaged file is kept.
+        kept: PathBuf,
+        /// Records that could be read.
+        saved: u64,
+    },
+}
+
+/// Why the spool cannot do what it should.
+#[derive(Debug)]
+pub enum SpoolError {
+    /// It was made by a later version of vft.
+    Later(PathBuf, i64),
+    /// The file cannot be moved away or made.
+    Io(PathBuf, io::Error),
+    /// SQLite's word on it: often a full disk.
+    Database(rusqlite::Error),
+}
+
+impl fmt::Display for SpoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Later(path, version) => write!(
+                f,
+                "{} has version {version}, of a later release of vft than this one",
+                path.display()
+            ),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Database(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SpoolError {}
+
+impl From<rusqlite::Error> for SpoolError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Spool {
+    /// Opens the spool in `folder`, of at most `bytes` on disk.
+    pub fn open(folder: &Path, bytes: u64) -> Result<(Self, Found), SpoolError> {
+        let path = folder.join("spool.db");
+        let pages = (bytes / PAGE).max(CHUNK);
+        match Self::open_file(&path, pages) {
+            Ok(spool) => Ok((spool, Found::Sound)),
+            Err(SpoolError::Database(error)) if is_damage(&error) => Self::recover(&path, pages),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_file(path: &Path, pages: u64) -> Result<Self, SpoolError> {
+        let database = Connection::open(path)?;
+        // Nobody else should use it; whoever does for a moment is waited for, but not for long.
+        database.busy_timeout(Duration::from_millis(100))?;
+        let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version > VERSION {
+            return Err(SpoolError::Later(path.to_owned(), version));
+        }
+        database.execute_batch(
+            "PRAGMA page_size = 4096;
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = NORMAL;
+             PRAGMA cache_size = -256;
+             PRAGMA journal_size_limit = 1048576;",
+        )?;
+        let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if verdict != "ok" {
+            return Err(damage(verdict));
+        }
+        database.execute_batch(
+            "BEGIN;
+             CREATE TABLE IF NOT EXISTS record (
+                 number INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL, crc INTEGER NOT NULL
+             );
+             CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+             PRAGMA user_version = 1;
+             COMMIT;",
+        )?;
+        let count = database.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
+        let last: Option<i64> = database
+            .query_row(
+                "SELECT seq FROM sqlite_sequence WHERE name = 'record'",
+                [],
+                |row| row.get(0),
+            )
+            .optional()?;
+        let (count, last) = (positive(count), last.map_or(0, positive));
+        Ok(Self {
+            database,
+            pages,
+            count,
+            last,
+            dirty: Dirty::No,
+        })
+    }
+
+    /// Moves a damaged file away and carries over what can be read of it.
+    fn recover(path: &Path, pages: u64) -> Result<(Self, Found), SpoolError> {
+        let kept = path.with_extension("db.damaged");
+        let io = |error| SpoolError::Io(path.to_owned(), error);
+        for suffix in ["", "-wal", "-shm"] {
+            let (from, to) = (with_suffix(path, suffix), with_suffix(&kept, suffix));
+            match fs::rename(&from, &to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        let mut spool = Self::open_file(path, pages)?;
+        let saved = spool.carry_over(&kept)?;
+        Ok((spool, Found::Damaged { kept, saved }))
+    }
+
+    fn carry_over(&mut self, kept: &Path) -> Result<u64, SpoolError> {
+        let Ok(old) = Connection::open(kept) else {
+            return Ok(0);
+        };
+        let transaction = self.database.transaction()?;
+        let mut saved = 0;
+        for name in ["shift", "dropped"] {
+            let value = old.query_row("SELECT value FROM counter WHERE name = ?1", [name], |row| {
+                row.get::<_, i64>(0)
+            });
+            if let Ok(value) = value {
+                transaction.execute(
+                    "INSERT OR REPLACE INTO counter VALUES (?1, ?2)",
+                    params![name, value],
+                )?;
+            }
+        }
+        if let Ok(mut records) = old.prepare("SELECT number, bytes, crc FROM record") {
+            let read = records.query_map([], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, Vec<u8>>(1)?,
+                    row.get::<_, i64>(2)?,
+                ))
+            });
+            // Whatever comes before the first page that cannot be read.
+            for (number, bytes, crc) in read.into_iter().flatten().map_while(Result::ok) {
+                transaction.execute(
+                    "INSERT OR IGNORE INTO record VALUES (?1, ?2, ?3)",
+                    params![number, bytes, crc],
+                )?;
+                saved += 1;
+            }
+        }
+        let last = transaction.last_insert_rowid();
+        transaction.commit()?;
+        self.count = saved;
+        self.last = self.last.max(positive(last));
+        Ok(saved)
+    }
+
+    /// Appends records, all or none. When there is no room, the oldest are dropped and returned.
+    pub fn append(&mut self, records: &[Vec<u8>]) -> Result<Vec<Record>, SpoolError> {
+        let pages = self.pages;
+        let transaction = self.database.transaction()?;
+        {
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO record (bytes, crc) VALUES (?1, ?2)")?;
+            for bytes in records {
+                insert.execute(params![bytes, crc32fast::hash(bytes)])?;
+            }
+        }
+        let mut dropped = Vec::new();
+        while used(&transaction)? > pages {
+            let chunk = drop_oldest(&transaction)?;
+            if chunk.is_empty() {
+                break;
+            }
+            dropped.extend(chunk);
+        }
+        let last = transaction.last_insert_rowid();
+        transaction.commit()?;
+        self.dirty = Dirty::Yes;
+        self.last = self.last.max(positive(last));
+        self.count = self
+            .count
+            .saturating_add(length(records))
+            .saturating_sub(length(&dropped));
+        Ok(dropped)
+    }
+
+    /// The oldest records with numbers above `after`, at most `most`.
+    pub fn oldest(&self, after: u64, most: usize) -> Result<Vec<Record>, SpoolError> {
+        let mut select = self.database.prepare_cached(
+            "SELECT number, bytes, crc FROM record WHERE number > ?1 ORDER BY number LIMIT ?2",
+        )?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let records = select
+            .query_map([after, most], record)?
+            .collect::<Result<_, _>>()?;
+        Ok(records)
+    }
+
+    /// Forgets all records up to and including this number.
+    pub fn forget(&mut self, up_to: u64) -> Result<(), SpoolError> {
+        let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
+        let gone = self
+            .database
+            .prepare_cached("DELETE FROM record WHERE number <= ?1")?
+            .execute([up_to])?;
+        self.dirty = Dirty::Yes;
+        self.count = self
+            .count
+            .saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    /// The number the next record will have.
+    pub const fn next(&self) -> u64 {
+        self.last.saturating_add(1)
+    }
+
+    /// How many records there are.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// A counter that stays; `None` if it was never set.
+    pub fn counter(&self, name: &str) -> Result<Option<i64>, SpoolError> {
+        let value = self
+            .database
+            .prepare_cached("SELECT value FROM counter WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        Ok(value)
+    }
+
+    /// Sets a counter that stays.
+    pub fn set_counter(&mut self, name: &str, value: i64) -> Result<(), SpoolError> {
+        self.database
+            .prepare_cached("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
+            .execute(params![name, value])?;
+        self.dirty = Dirty::Yes;
+        Ok(())
+    }
+
+    /// Brings what was appended to the disk itself, past the system's cache.
+    pub fn flush(&mut self) -> Result<(), SpoolError> {
+        if self.dirty == Dirty::Yes {
+            self.database
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            self.dirty = Dirty::No;
+        }
+        Ok(())
+    }
+}
+
+fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
+    let (number, bytes, crc) = (
+        row.get(0)?,
+        row.get::<_, Vec<u8>>(1)?,
+        row.get::<_, i64>(2)?,
+    );
+    let sound = i64::from(crc32fast::hash(&bytes)) == crc;
+    Ok(Record {
+        number: positive(number),
+        bytes: sound.then_some(bytes),
+    })
+}
+
+/// Pages in use.
+fn used(database: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name: &str| -> rusqlite::Result<u64> {
+        database
+            .pragma_query_value(None, name, |row| row.get(0))
+            .map(positive)
+    };
+    Ok(pragma("page_count")?.saturating_sub(pragma("freelist_count")?))
+}
+
+fn drop_oldest(database: &Connection) -> rusqlite::Result<Vec<Record>> {
+    let count: i64 = database.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
+    let chunk = (positive(count) / CHUNK).max(1);
+    let mut delete = database.prepare_cached(
+        "DELETE FROM record WHERE number IN (SELECT number FROM record ORDER BY number LIMIT ?1)
+         RETURNING number, bytes, crc",
+    )?;
+    let chunk = i64::try_from(chunk).unwrap_or(i64::MAX);
+    delete.query_map([chunk], record)?.collect()
+}
+
+fn length<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
+}
+
+fn positive(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn damage(what: String) -> SpoolError {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    SpoolError::Database(rusqlite::Error::SqliteFailure(code, Some(what)))
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                // A truncated file reads short; a foreign schema fails to prepare.
+                || matches!(failure.code, ErrorCode::Unknown)
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! What a spool keeps, drops, and survives.
+
+use super::*;
+use proptest::prelude::*;
+
+const ROOM: u64 = 1 << 30;
+
+fn open(folder: &Path) -> Spool {
+    let (spool, found) = Spool::open(folder, ROOM).unwrap();
+    assert_eq!(found, Found::Sound);
+    spool
+}
+
+fn records(from: u8, to: u8) -> Vec<Vec<u8>> {
+    (from..=to).map(|n| vec![n; 20]).collect()
+}
+
+fn numbers(spool: &Spool) -> Vec<u64> {
+    spool
+        .oldest(0, usize::MAX)
+        .unwrap()
+        .iter()
+        .map(|record| record.number)
+        .collect()
+}
+
+#[test]
+fn records_stay_until_forgotten_and_numbers_are_never_used_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    spool.append(&records(1, 3)).unwrap();
+    spool.forget(3).unwrap();
+    drop(spool);
+    let mut spool = open(folder.path());
+    assert_eq!((spool.count(), spool.next()), (0, 4));
+    spool.append(&records(4, 5)).unwrap();
+    assert_eq!(numbers(&spool), [4, 5]);
+    assert_eq!(spool.oldest(0, 1).unwrap()[0].bytes, Some(vec![4; 20]));
+}
+
+#[test]
+fn counters_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).set_counter("shift", -7).unwrap();
+    assert_eq!(open(folder.path()).counter("shift").unwrap(), Some(-7));
+    assert_eq!(open(folder.path()).counter("dropped").unwrap(), None);
+}
+
+#[test]
+fn a_full_spool_drops_its_oldest_chunk_and_says_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(folder.path(), 64 * PAGE).unwrap().0;
+    let mut dropped = Vec::new();
+    for _ in 0..100 {
+        dropped.extend(spool.append(&vec![vec![7; 1000]; 10]).unwrap());
+    }
+    assert!(!dropped.is_empty());
+    assert_eq!(dropped[0].number, 1);
+    assert_eq!(length(&dropped) + spool.count(), 1000);
+    assert_eq!(numbers(&spool).len() as u64, spool.count());
+    assert!(used(&spool.database).unwrap() <= 64 + 4);
+}
+
+#[test]
+fn a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    spool
+        .database
+        .pragma_update(None, "user_version", 2)
+        .unwrap();
+    drop(spool);
+    assert!(matches!(
+        Spool::open(folder.path(), ROOM),
+        Err(SpoolError::Later(_, 2))
+    ));
+}
+
+#[test]
+fn a_killed_process_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    spool.append(&records(1, 9)).unwrap();
+    // What a killed process leaves behind: the files as they are, and nobody to close them.
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    assert_eq!(open(copy.path()).count(), 9);
+}
+
+/// A spool as files, with records in the database and in the log.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    spool.append(&records(1, 100)).unwrap();
+    spool.flush().unwrap();
+    spool.append(&records(101, 200)).unwrap();
+    let names = ["spool.db", "spool.db-wal"];
+    let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    names
+        .iter()
+        .map(|name| ((*name).to_owned(), read(name)))
+        .collect()
+}
+
+fn reopens(files: &[(String, Vec<u8>)]) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let (mut spool, _) = Spool::open(folder.path(), ROOM).unwrap();
+    let sound = spool.oldest(0, usize::MAX).unwrap();
+    for record in &sound {
+        // Damage may take a record away or be noticed; it never changes one.
+        if let Some(bytes) = &record.bytes {
+            assert_eq!(*bytes, vec![u8::try_from(record.number).unwrap(); 20]);
+        }
+    }
+    spool.append(&records(201, 201)).unwrap();
+    length(&sound)
+}
+
+#[test]
+fn a_torn_tail_costs_what_was_in_it_and_nothing_before() {
+    let whole = files();
+    assert_eq!(reopens(&whole), 200);
+    let log = whole[1].1.len();
+    for cut in (0..log).step_by(97) {
+        let mut torn = whole.clone();
+        torn[1].1.truncate(cut);
+        assert!(reopens(&torn) >= 100);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn random_damage_is_survived(flips in prop::collection::vec((any::<prop::sample::Index>(), 1..=255_u8), 1..8)) {
+        let mut damaged = files();
+        for (at, with) in flips {
+            let bytes = &mut damaged[0].1;
+            let index = at.index(bytes.len());
+            bytes[index] ^= with;
+        }
+        reopens(&damaged);
+    }
+}
