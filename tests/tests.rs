@@ -14,3 +14,6 @@ mod harness;
 
 /// From a touched trap to an alert.
 mod path;
+
+/// What is shipped beside the server and the client: examples of settings, and small commands.
+mod shipped;
