@@ -30,3 +30,6 @@ mod traps;
 
 /// What outlives kills, full disks and damage.
 mod durability;
+
+/// What is shipped beside the server and the client: examples of settings, and small commands.
+mod shipped;
