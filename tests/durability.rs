@@ -8,10 +8,7 @@ use crate::harness::{PORTS, SECRET, Sandbox};
 fn hits_outlive_a_killed_client() {
     let sandbox = Sandbox::new();
     // A server's address on which nobody listens yet.
-    let address = {
-        let server = sandbox.server(&[]);
-        server.address.clone()
-    };
+    let address = sandbox.server(&[]).address;
     let client = sandbox.client(&address, &[]);
     let trap = client.address;
     for port in PORTS {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::secret::SecretArgs;
+use crate::config::ConfigError;
 use crate::config::client::{ClientSettings, TrapCount};
 use crate::config::ports::PortList;
-use crate::config::secret::Secret;
 use crate::config::value::{Endpoint, Span};
 
 /// Examples below the help.
@@ -34,22 +35,9 @@ pub struct ClientArgs {
     /// Name to look for in the server's certificate [default: the one in --server]
     #[arg(long, value_name = "HOST", env = "VFT_SERVER_NAME")]
     server_name: Option<String>,
-    /// Secret to prove; it shows in `ps`, so prefer `VFT_SECRET` or --secret-file
-    #[arg(
-        long,
-        value_name = "SECRET",
-        env = "VFT_SECRET",
-        hide_env_values = true
-    )]
-    secret: Option<Secret>,
-    /// File whose only line is the secret
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "VFT_SECRET_FILE",
-        conflicts_with = "secret"
-    )]
-    secret_file: Option<PathBuf>,
+    /// Which secret.
+    #[command(flatten)]
+    secret: SecretArgs,
     /// What people call this host [default: its host name]
     #[arg(long, value_name = "NAME", env = "VFT_NAME")]
     name: Option<String>,
@@ -125,18 +113,17 @@ impl ClientArgs {
     }
 
     /// Puts what was typed over what a file says.
-    pub fn apply(self, settings: &mut ClientSettings) {
+    pub fn apply(self, settings: &mut ClientSettings) -> Result<(), ConfigError> {
         if !self.server.is_empty() {
             settings.server = self.server;
         }
-        if self.secret.is_some() || self.secret_file.is_some() {
-            settings.secret = self.secret;
-            settings.secret_file = self.secret_file;
-        }
+        self.secret
+            .apply(&mut settings.secret, &mut settings.secret_file)?;
         settings.cert = self.cert.or_else(|| settings.cert.take());
         settings.server_name = self.server_name.or_else(|| settings.server_name.take());
         settings.name = self.name.or_else(|| settings.name.take());
         settings.state_dir = self.state_dir.or_else(|| settings.state_dir.take());
         self.traps.apply(settings);
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! called by, through any path or link) it is the command of that name.
 
 pub mod client;
+pub mod secret;
 pub mod server;
 
 use std::ffi::OsString;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::secret::Secret;
+use crate::cli::secret::SecretArgs;
+use crate::config::ConfigError;
 use crate::config::server::{Format, ServerSettings, Tls};
 use crate::config::value::Bind;
 
@@ -29,22 +30,9 @@ pub struct ServerArgs {
     /// PEM file with the certificate's private key
     #[arg(long, value_name = "FILE", env = "VFT_KEY")]
     key: Option<PathBuf>,
-    /// Secret that clients must prove; it shows in `ps`, so prefer `VFT_SECRET` or --secret-file
-    #[arg(
-        long,
-        value_name = "SECRET",
-        env = "VFT_SECRET",
-        hide_env_values = true
-    )]
-    secret: Option<Secret>,
-    /// File whose only line is the secret
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "VFT_SECRET_FILE",
-        conflicts_with = "secret"
-    )]
-    secret_file: Option<PathBuf>,
+    /// Which secret.
+    #[command(flatten)]
+    secret: SecretArgs,
     /// Form of the alerts on standard output: text or json [default: text]
     #[arg(long, value_name = "FORMAT", env = "VFT_ALERT_FORMAT")]
     alert_format: Option<Format>,
@@ -78,17 +66,15 @@ impl ServerArgs {
     }
 
     /// Puts what was typed over what a file says.
-    pub fn apply(&self, settings: &mut ServerSettings) {
+    pub fn apply(&self, settings: &mut ServerSettings) -> Result<(), ConfigError> {
         if let Some(bind) = self.bind {
             settings.bind = bind;
         }
         if let Some(format) = self.alert_format {
             settings.alert_format = format;
         }
-        if self.secret.is_some() || self.secret_file.is_some() {
-            settings.secret.clone_from(&self.secret);
-            settings.secret_file.clone_from(&self.secret_file);
-        }
+        self.secret
+            .apply(&mut settings.secret, &mut settings.secret_file)?;
         for (typed, setting) in [
             (&self.cert, &mut settings.cert),
             (&self.key, &mut settings.key),
@@ -98,5 +84,6 @@ impl ServerArgs {
                 setting.clone_from(typed);
             }
         }
+        Ok(())
     }
 }

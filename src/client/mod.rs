@@ -122,7 +122,9 @@ impl Client {
         stop: Stop,
     ) -> Result<Self, ClientError> {
         let metrics = Arc::new(ClientMetrics::default());
-        let watch = Watch::new(usize::from(settings.count.get()) + 64);
+        let sockets = usize::from(wanted(&settings)) * settings.bind.len().max(1);
+        // Twice, because at a rotation both the old traps and the new ones are there.
+        let watch = Watch::new(2 * sockets + 64);
         let (funnel, spout) = funnel(funnel::CAPACITY, Arc::clone(&metrics));
         let backlog = Backlog::new(spool, Arc::clone(&metrics));
         let backlog = Arc::new(backlog.map_err(ClientError::Spool)?);
@@ -228,7 +230,8 @@ impl Client {
             );
         }
         let list: Vec<_> = ports.iter().map(ToString::to_string).collect();
-        info!("ready: {} traps open: {}", ports.len(), list.join(" "));
+        let traps = if ports.len() == 1 { "trap" } else { "traps" };
+        info!("ready: {} {traps} open: {}", ports.len(), list.join(" "));
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! `vft cert`: a self-signed certificate and key.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::net::IpAddr;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use time::OffsetDateTime;
 use crate::cli::CertArgs;
 use crate::clock;
 use crate::command::print;
+use crate::config::value::Endpoint;
 use crate::event::Timestamp;
 use crate::exit::{Failure, Kind};
 
@@ -26,6 +28,15 @@ pub struct SelfSigned {
 
 /// Makes the files.
 pub fn run(args: &CertArgs) -> Result<(), Failure> {
+    for name in &args.name {
+        // What cannot be written in a client's --server has no place in a certificate.
+        if name.parse::<IpAddr>().is_err() && !is_host_name(name) {
+            return Err(
+                Failure::new(Kind::Usage, format!("`{name}` is not a name of a host"))
+                    .hint("--name takes host names and addresses, without a port"),
+            );
+        }
+    }
     let made = self_signed(&args.name, args.days)?;
     let (cert, key) = (args.out.join("cert.pem"), args.out.join("key.pem"));
     let present = [&cert, &key].into_iter().find(|path| path.exists());
@@ -70,6 +81,11 @@ pub fn self_signed(names: &[String], days: u16) -> Result<SelfSigned, Failure> {
     })
 }
 
+fn is_host_name(name: &str) -> bool {
+    name.parse::<Endpoint>()
+        .is_ok_and(|endpoint| endpoint.host == name)
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The time to the second, as rcgen wants it.
@@ -82,14 +98,19 @@ fn write(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
     // A new file, so that it never has wider permissions than these, not even for a moment.
     let unfinished = path.with_extension("pem.new");
     let written = || -> io::Result<()> {
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(mode)
             .open(&unfinished)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&unfinished, path)
+        fs::rename(&unfinished, path)
     };
     written().map_err(|error| {
         Failure::new(

@@ -16,7 +16,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     if let Some(path) = &args.config {
         let text =
             file::load(path).map_err(|error| ConfigError::Unreadable(path.clone(), error))?;
-        return check(&text, path, args.role.unwrap_or_else(|| guess(&text)));
+        return check(&text, path, args.role.unwrap_or_else(|| guess(&text, path)));
     }
     for (role, path) in [
         (Role::Server, server::DEFAULT_CONFIG),
@@ -42,13 +42,17 @@ fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
     match role {
         Role::Server => {
             let settings: ServerSettings = file::parse(text, path)?;
-            let _pair = settings.tls(Tls::IfConfigured)?;
+            settings.check()?;
+            if let Some(pair) = settings.tls(Tls::IfConfigured)? {
+                server::serve(&pair)?;
+            }
             let _secret = settings.shared_secret()?;
             show(&settings, path, "server")
         }
         Role::Client => {
             let settings: ClientSettings = file::parse(text, path)?;
             settings.check()?;
+            client::trusted(&settings)?;
             let _secret = settings.shared_secret()?;
             show(&settings, path, "client")
         }
@@ -64,9 +68,10 @@ fn show(settings: &impl Serialize, path: &Path, role: &str) -> Result<(), Failur
     ))
 }
 
-/// Whose settings these are: a client's if they say something only a client can be told.
-fn guess(text: &str) -> Role {
-    const CLIENT_ONLY: [&str; 8] = [
+/// Whose settings these are: whoever's they can be. If they can be both's or nobody's, a client's
+/// if they say something only a client can be told.
+fn guess(text: &str, path: &Path) -> Role {
+    const CLIENT_ONLY: [&str; 9] = [
         "server",
         "server-name",
         "name",
@@ -74,12 +79,16 @@ fn guess(text: &str) -> Role {
         "count",
         "exclude-ports",
         "rotate",
+        "spool-mib",
         "candidates",
     ];
+    let server = file::parse::<ServerSettings>(text, path).is_ok();
+    let client = file::parse::<ClientSettings>(text, path).is_ok();
     let table: toml::Table = text.parse().unwrap_or_default();
-    if CLIENT_ONLY.iter().any(|name| table.contains_key(*name)) {
-        Role::Client
-    } else {
-        Role::Server
+    match (server, client) {
+        (true, false) => Role::Server,
+        (false, true) => Role::Client,
+        _ if CLIENT_ONLY.iter().any(|name| table.contains_key(*name)) => Role::Client,
+        _ => Role::Server,
     }
 }

@@ -29,7 +29,7 @@ pub fn run(args: ClientArgs) -> Result<(), Failure> {
     if let Some(path) = file {
         info!("settings from {}", path.display());
     }
-    args.apply(&mut settings);
+    args.apply(&mut settings)?;
     settings.check()?;
     let secret = settings.shared_secret()?;
     let tls = trusted(&settings)?;
@@ -61,7 +61,8 @@ pub fn spool(folder: &StateFolder, settings: &ClientSettings) -> Result<Spool, F
     Ok(spool)
 }
 
-fn trusted(settings: &ClientSettings) -> Result<Option<Trusting>, Failure> {
+/// Whom `--cert` trusts; `None` without it.
+pub fn trusted(settings: &ClientSettings) -> Result<Option<Trusting>, Failure> {
     let Some(cert) = &settings.cert else {
         return Ok(None);
     };

@@ -8,13 +8,14 @@ use crate::cli::server::ServerArgs;
 use crate::clock;
 use crate::command::signals;
 use crate::config::file;
-use crate::config::server::ServerSettings;
+use crate::config::server::{CertAndKey, ServerSettings};
 use crate::config::state;
 use crate::entropy;
 use crate::event::Timestamp;
 use crate::exit::{Failure, Kind};
 use crate::net::certificate::Summary;
-use crate::net::tls::{self, Served};
+use crate::net::pem::PemError;
+use crate::net::tls::{self, Served, TlsError};
 use crate::server::{Credentials, Server};
 use crate::shutdown::Stop;
 use crate::state::StateFolder;
@@ -50,7 +51,8 @@ fn settings(args: &ServerArgs) -> Result<ServerSettings, Failure> {
     if let Some(path) = file {
         info!("settings from {}", path.display());
     }
-    args.apply(&mut settings);
+    args.apply(&mut settings)?;
+    settings.check()?;
     Ok(settings)
 }
 
@@ -76,18 +78,31 @@ fn served(args: &ServerArgs, settings: &ServerSettings) -> Result<Option<Served>
         }
     })?;
     let Some(pair) = pair else { return Ok(None) };
-    let served = tls::serve(pair.cert, pair.key).map_err(|error| {
-        let files = format!("{} and {}", pair.cert.display(), pair.key.display());
-        Failure::new(
-            Kind::Config,
-            format!("cannot serve TLS with {files}: {error}"),
-        )
-        .hint("`vft cert --name HOST` makes a certificate and a key that fit")
-    })?;
+    let served = serve(&pair)?;
     if let Some(summary) = &served.summary {
         warn_of_expiry(summary, "the certificate");
     }
     Ok(Some(served))
+}
+
+/// What a certificate and a key on disk give, or what is wrong with them.
+pub fn serve(pair: &CertAndKey<'_>) -> Result<Served, Failure> {
+    tls::serve(pair.cert, pair.key).map_err(|error| {
+        let files = format!("{} and {}", pair.cert.display(), pair.key.display());
+        let hint = match &error {
+            TlsError::Pem(PemError::Unreadable(..)) => {
+                "the user that runs vft must be able to read both (in the image: user 10001)"
+            }
+            TlsError::Pem(_) | TlsError::KeyMismatch | TlsError::Unsupported(_) => {
+                "`vft cert --name HOST` makes a certificate and a key that fit"
+            }
+        };
+        Failure::new(
+            Kind::Config,
+            format!("cannot serve TLS with {files}: {error}"),
+        )
+        .hint(hint)
+    })
 }
 
 /// Warns if a certificate has expired or will within two weeks.

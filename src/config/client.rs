@@ -1,7 +1,9 @@
 //! Settings of `vft client`.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +134,24 @@ impl ClientSettings {
                 culprit: "server",
                 why: "the list is empty".to_owned(),
                 hint: "name at least one server, or leave the setting out",
+            });
+        }
+        if self
+            .rotate
+            .is_some_and(|every| every.get() < Duration::from_secs(1))
+        {
+            return Err(ConfigError::Conflict {
+                culprit: "rotate",
+                why: "traps cannot change more often than every second".to_owned(),
+                hint: "days are usual, like 7d",
+            });
+        }
+        let ports: BTreeSet<_> = self.candidates.iter().map(|it| it.port).collect();
+        if ports.len() < self.candidates.len() {
+            return Err(ConfigError::Conflict {
+                culprit: "candidates",
+                why: "a port stands in the list twice".to_owned(),
+                hint: "give each port one block, with the weight it should have",
             });
         }
         let excluded = |port| {

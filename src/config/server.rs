@@ -261,11 +261,47 @@ impl ServerSettings {
         }
     }
 
+    /// Checks what no single value shows.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let out_of_range = |culprit, why: &str| {
+            let (why, hint) = (why.to_owned(), "`vft check` prints the settings in force");
+            Err(ConfigError::Conflict { culprit, why, hint })
+        };
+        let counts = [
+            ("limits.unauthenticated", u32::from(limits.unauthenticated)),
+            (
+                "limits.unauthenticated-per-address",
+                limits.unauthenticated_per_address.into(),
+            ),
+            ("limits.sessions", limits.sessions),
+            ("limits.clients", limits.clients),
+            ("limits.sources", limits.sources),
+            ("limits.incidents", limits.incidents),
+        ];
+        for (culprit, count) in counts {
+            if !(1..=MAX_COUNT).contains(&count) {
+                return out_of_range(culprit, "out of range: from 1 to 16777216");
+            }
+        }
+        let seconds = |span: Span| span.get().as_secs_f64();
+        if !(0.1..=3600.0).contains(&seconds(limits.heartbeat)) {
+            return out_of_range("limits.heartbeat", "out of range: from 100ms to 1h");
+        }
+        if !(1.0..=300.0).contains(&seconds(limits.handshake)) {
+            return out_of_range("limits.handshake", "out of range: from 1s to 5m");
+        }
+        Ok(())
+    }
+
     /// The secret, from wherever it was given; `None` if clients need none.
     pub fn shared_secret(&self) -> Result<Option<Secret>, ConfigError> {
         shared_secret(self.secret.as_ref(), self.secret_file.as_deref())
     }
 }
+
+/// The most that a limit can be.
+const MAX_COUNT: u32 = 1 << 24;
 
 /// The secret itself, or the one in the file. What was given directly goes first.
 pub fn shared_secret(
