@@ -167,7 +167,7 @@ pub struct Heartbeat {
     pub traps: Vec<u16>,
     /// Connections its traps have taken since it started.
     pub hits: u64,
-    /// Hits it had to drop since it started.
+    /// Hits it had to drop, over all its starts.
     pub dropped: u64,
 }
 
