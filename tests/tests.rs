@@ -33,3 +33,6 @@ mod durability;
 
 /// What is shipped beside the server and the client: examples of settings, and small commands.
 mod shipped;
+
+/// The protocol, spoken by hand with real clients and servers.
+mod wire;

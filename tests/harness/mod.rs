@@ -6,6 +6,7 @@
 pub mod certs;
 pub mod peer;
 pub mod process;
+pub mod wire;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
