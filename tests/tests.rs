@@ -36,3 +36,6 @@ mod shipped;
 
 /// The protocol, spoken by hand with real clients and servers.
 mod wire;
+
+/// Formats that others rely on, compared with files.
+mod golden;

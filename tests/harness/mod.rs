@@ -4,6 +4,7 @@
 //! loopback address that no other test uses, so that tests can run side by side.
 
 pub mod certs;
+pub mod golden;
 pub mod peer;
 pub mod process;
 pub mod wire;

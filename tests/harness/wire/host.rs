@@ -11,7 +11,7 @@ use crate::harness::wire::caller::now;
 use crate::harness::wire::codec::{decode, encode};
 use crate::harness::wire::line::{Line, serve};
 use crate::harness::wire::message::{
-    Challenge, ClientMessage, Heartbeat, Hello, Proof, Report, ServerMessage, Welcome,
+    Challenge, ClientMessage, Heartbeat, Hello, Report, ServerMessage, Welcome,
 };
 use crate::harness::wire::proof;
 
@@ -25,6 +25,8 @@ pub struct Host {
 /// A client that has said hello and was challenged.
 pub struct Greeted {
     pub hello: Hello,
+    /// The message it came in.
+    pub said: Vec<u8>,
     pub transcript: [u8; 32],
 }
 
@@ -77,19 +79,17 @@ impl Host {
     /// Goes through the handshake, and checks what the client proves.
     pub fn welcome(&self, line: &mut Line, welcome: &Welcome) -> Hello {
         let greeted = self.greet(line);
-        let proof = match line.receive() {
-            ClientMessage::Proof(proof) => proof,
-            other => panic!("not a proof: {other:?}"),
-        };
-        self.check(&greeted, &proof);
-        line.send(&ServerMessage::Welcome(Welcome {
-            secret: Some(proof::of_server(&self.stretched(), &greeted.transcript)),
-            ..welcome.clone()
-        }));
+        let proof = line.receive_bytes().expect("the client closed");
+        self.admit(line, &greeted, &proof, welcome);
         greeted.hello
     }
 
-    fn check(&self, greeted: &Greeted, proof: &Proof) {
+    /// Checks what the client proves, and welcomes it.
+    pub fn admit(&self, line: &mut Line, greeted: &Greeted, proof: &[u8], welcome: &Welcome) {
+        let proof = match decode(proof).unwrap() {
+            ClientMessage::Proof(proof) => proof,
+            other => panic!("not a proof: {other:?}"),
+        };
         let expected = proof::of_client(&self.stretched(), &greeted.transcript);
         assert_eq!(proof.secret, Some(expected), "the client's proof");
         let key = greeted.hello.public_key;
@@ -97,6 +97,10 @@ impl Host {
             proof::is_of_identity(key, &greeted.transcript, &proof.identity),
             "the client's signature"
         );
+        line.send(&ServerMessage::Welcome(Welcome {
+            secret: Some(proof::of_server(&self.stretched(), &greeted.transcript)),
+            ..welcome.clone()
+        }));
     }
 }
 
@@ -113,6 +117,7 @@ pub fn greet_with(line: &mut Line, challenge: Challenge) -> Greeted {
     Greeted {
         hello,
         transcript: proof::transcript(&said, &challenge, line.binding),
+        said,
     }
 }
 
