@@ -39,3 +39,6 @@ mod wire;
 
 /// Formats that others rely on, compared with files.
 mod golden;
+
+/// What docs/architecture.md says of the source, held against it.
+mod layers;

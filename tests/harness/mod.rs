@@ -7,6 +7,7 @@ pub mod certs;
 pub mod golden;
 pub mod peer;
 pub mod process;
+pub mod source;
 pub mod wire;
 
 use std::net::Ipv4Addr;
