@@ -33,3 +33,12 @@ mod durability;
 
 /// What is shipped beside the server and the client: examples of settings, and small commands.
 mod shipped;
+
+/// The protocol, spoken by hand with real clients and servers.
+mod wire;
+
+/// Formats that others rely on, compared with files.
+mod golden;
+
+/// What docs/architecture.md says of the source, held against it.
+mod layers;

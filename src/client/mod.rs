@@ -10,6 +10,7 @@ pub mod backlog;
 pub mod gather;
 pub mod host;
 pub mod identity;
+pub mod open_ports;
 pub mod reporter;
 pub mod spool;
 pub mod trap;

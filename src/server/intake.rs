@@ -77,8 +77,12 @@ impl Intake {
         correlator.heard(batch.client, batch.received);
         let mut alerts = Vec::new();
         let mut hits = 0_u64;
-        for (sequence, hit) in (batch.first_sequence..)
-            .zip(&batch.hits)
+        // The hits come first: a range asked for one number more than there are hits would step
+        // past the last one there is.
+        for (hit, sequence) in batch
+            .hits
+            .iter()
+            .zip(batch.first_sequence..)
             .skip(fresh.duplicates)
         {
             hits = hits.saturating_add(hit.count.get().into());

@@ -4,8 +4,11 @@
 //! loopback address that no other test uses, so that tests can run side by side.
 
 pub mod certs;
+pub mod golden;
 pub mod peer;
 pub mod process;
+pub mod source;
+pub mod wire;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};

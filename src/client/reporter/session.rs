@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::backlog::{Backlog, Work};
+use crate::client::open_ports::OpenPorts;
 use crate::client::reporter::error::SessionError;
 use crate::client::reporter::handshake::unexpected;
-use crate::client::trap::set::OpenPorts;
 use crate::clock;
 use crate::event::Timestamp;
 use crate::metrics::ClientMetrics;

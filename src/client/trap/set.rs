@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use log::{info, warn};
 
+use crate::client::open_ports::OpenPorts;
 use crate::client::trap::funnel::Funnel;
 use crate::client::trap::open::{Unfit, open};
 use crate::clock;
@@ -27,24 +28,6 @@ pub struct TrapSet {
     stop: Stop,
     traps: BTreeMap<u16, Trap>,
     open: OpenPorts,
-}
-
-/// The ports that are traps right now, for whoever reports them.
-#[derive(Clone, Debug, Default)]
-pub struct OpenPorts(Arc<Mutex<Vec<u16>>>);
-
-impl OpenPorts {
-    /// The ports in ascending order.
-    pub fn get(&self) -> Vec<u16> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set(&self, ports: Vec<u16>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ports;
-    }
 }
 
 /// How a change of the traps went.

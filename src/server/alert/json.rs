@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::event::Timestamp;
-use crate::server::alert::{Alert, Exactness, Sampled};
+use crate::server::alert::{Alert, Exactness, Sampled, Shape, Statistic};
 
 /// The alert as one line of JSON, without its end.
 pub fn line(alert: &Alert) -> Result<String, serde_json::Error> {
@@ -122,7 +122,7 @@ impl<'a> Record<'a> {
                 address: source.to_string(),
                 hits,
             }),
-            shape: alert.shape.map(super::Shape::name),
+            shape: alert.shape.map(Shape::name),
             statistics: statistics(alert),
             attack: &alert.attack,
             explain: &alert.explain,
@@ -148,7 +148,7 @@ fn sampled<'a, T, R>(
 }
 
 fn statistics(alert: &Alert) -> BTreeMap<&'static str, StatisticRecord> {
-    let record = |statistic: &super::Statistic| StatisticRecord {
+    let record = |statistic: &Statistic| StatisticRecord {
         hits: statistic.hits,
         threshold: statistic.threshold,
         window_seconds: statistic.window.as_secs_f64(),
