@@ -23,6 +23,15 @@ impl Timestamp {
         self.0
     }
 
+    /// RFC 3339 in UTC, to the millisecond: `2026-11-24T03:12:09.123Z`.
+    pub fn precise(self) -> String {
+        let millis = i64::try_from(self.0 / 1000).unwrap_or(i64::MAX);
+        match jiff::Timestamp::from_millisecond(millis) {
+            Ok(exact) => format!("{exact:.3}"),
+            Err(_) => self.to_string(),
+        }
+    }
+
     /// The time that lies `span` later, or the last one there is.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
@@ -106,6 +115,47 @@ pub enum Probe {
     Udp,
 }
 
+impl Probe {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 6] = [
+        Self::Connect,
+        Self::Syn,
+        Self::Fin,
+        Self::Null,
+        Self::Xmas,
+        Self::Udp,
+    ];
+
+    /// The number that stands for it in every format.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Connect => 0,
+            Self::Syn => 1,
+            Self::Fin => 2,
+            Self::Null => 3,
+            Self::Xmas => 4,
+            Self::Udp => 5,
+        }
+    }
+
+    /// The one that a number stands for.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// The word that stands for it in every text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Syn => "syn",
+            Self::Fin => "fin",
+            Self::Null => "null",
+            Self::Xmas => "xmas",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// What a trap saw once, or several times in short order from one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit {
@@ -177,6 +227,14 @@ mod tests {
             Timestamp::from_micros(u64::MAX).to_string(),
             "9999-12-31T23:59:59Z"
         );
+    }
+
+    #[test]
+    fn every_probe_has_its_code() {
+        for probe in Probe::ALL {
+            assert_eq!(Probe::from_code(probe.code()), Some(probe));
+        }
+        assert_eq!(Probe::from_code(6), None);
     }
 
     #[test]

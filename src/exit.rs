@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::server::ServerError;
+use crate::server::store::StoreError;
 use crate::state::StateError;
 
 /// Why a command failed.
@@ -102,12 +103,31 @@ impl From<StateError> for Failure {
     }
 }
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let failure = Self::new(Kind::Runtime, format!("cannot read the store: {error}"));
+        match error {
+            StoreError::Absent(_) => {
+                failure.hint("name the server's state folder with --state-dir")
+            }
+            StoreError::Later(..) => {
+                failure.hint("use the release that has written it, or a later one")
+            }
+            StoreError::Database(_) => failure,
+        }
+    }
+}
+
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
         let failure = Self::new(Kind::Runtime, &error);
         match error {
             ServerError::Bind(..) => failure
                 .hint("see who holds the port with `ss -ltnp`, or listen elsewhere with --bind"),
+            ServerError::Store(_) => failure.hint(
+                "see that the state folder is writable and its disk is not full, or name another \
+                 with --state-dir",
+            ),
             ServerError::Thread(_) => failure.hint("raise the limit on threads (ulimit -u)"),
             ServerError::ThreadDied(_) => failure,
         }

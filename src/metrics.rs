@@ -57,6 +57,10 @@ pub struct ServerMetrics {
     pub hits: Counter,
     /// Hits that had arrived before and were not counted again.
     pub duplicates: Counter,
+    /// Transactions the store has committed.
+    pub commits: Counter,
+    /// Transactions the store could not commit, and tried again.
+    pub store_errors: Counter,
     /// Alerts handed to the sinks.
     pub alerts: Counter,
     /// Alerts dropped because a sink did not keep up.

@@ -1,8 +1,9 @@
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::harness::peer::connect;
-use crate::harness::process::Line;
-use crate::harness::{PORTS, SECRET, Sandbox};
+use crate::harness::process::{Finished, Line, eventually};
+use crate::harness::{Client, PORTS, SOON, Sandbox, Server};
 
 #[test]
 fn hits_outlive_a_killed_client() {
@@ -16,7 +17,7 @@ fn hits_outlive_a_killed_client() {
     }
     // The heartbeat would say so; without a server the spool's file does.
     let spool = sandbox.path("client-state-0/client/spool.db");
-    crate::harness::process::eventually(crate::harness::SOON, "five hits in the spool", || {
+    eventually(SOON, "five hits in the spool", || {
         let database = rusqlite::Connection::open(&spool).unwrap();
         let count = "SELECT count(*) FROM record";
         database
@@ -26,23 +27,278 @@ fn hits_outlive_a_killed_client() {
     client.process.signal(Signal::KILL);
     client.process.finish();
     let server = sandbox.server_at(&address, &[]);
-    let bind = trap.to_string();
-    let arguments = [
-        "client",
-        "--server",
-        &address,
-        "--state-dir",
-        "client-state-0",
-        "--bind",
-        &bind,
-        "--ports",
-        "20022",
-    ];
-    let again = sandbox.start(&arguments, &[("VFT_SECRET", SECRET)]);
+    let again = sandbox.client_again(&address, 0).process;
     again.wait_for_log(|line| line.contains("5 hits from before wait"));
     server
         .process
         .wait_for(|line| matches!(line, Line::Out(text) if text.contains(" 5 hits")));
     again.stop();
     assert!(server.process.stop().stderr.contains("stopped: 5 hits"));
+}
+
+/// All alerts of a finished server, as JSON.
+fn alerts(finished: &Finished) -> Vec<Value> {
+    finished
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn an_incident_stays_open_over_a_crash_of_the_server() {
+    let sandbox = Sandbox::new();
+    let json = ["--alert-format", "json"];
+    let server = sandbox.server(&json);
+    let address = server.address.clone();
+    let client = sandbox.client(&address, &[]);
+    client.connected();
+    for port in &PORTS[..3] {
+        connect(client.address, client.address, *port);
+    }
+    let opened = server.alert(|alert| alert["action"] == "open");
+    // What was said and heard is on the disk once the client need not keep it.
+    let spool = sandbox.path("client-state-0/client/spool.db");
+    eventually(SOON, "an empty spool", || {
+        let database = rusqlite::Connection::open(&spool).unwrap();
+        let count = "SELECT count(*) FROM record";
+        database
+            .query_row(count, [], |row| row.get::<_, i64>(0))
+            .is_ok_and(|count| count == 0)
+    });
+    server.process.signal(Signal::KILL);
+    server.process.finish();
+    let server = sandbox.server_at(&address, &json);
+    server
+        .process
+        .wait_for_log(|line| line.contains("restored 1 clients and 1 open incidents"));
+    for port in &PORTS[3..] {
+        connect(client.address, client.address, *port);
+    }
+    let updated = server.alert(|alert| alert["hits"] == 5);
+    assert_eq!(updated["action"], "update");
+    assert_eq!(updated["incident"], opened["incident"]);
+    let again = alerts(&server.process.stop());
+    assert!(
+        again
+            .iter()
+            .all(|alert| alert["incident"] == opened["incident"]),
+        "{again:?}"
+    );
+    assert!(
+        again
+            .iter()
+            .filter(|alert| alert["action"] == "open")
+            .count()
+            <= 1,
+        "{again:?}"
+    );
+}
+
+#[test]
+fn hits_are_stored_once_whatever_is_killed() {
+    const KILLS: usize = 30;
+    let sandbox = Sandbox::new();
+    let json = ["--alert-format", "json"];
+    let mut server = sandbox.server(&json);
+    let address = server.address.clone();
+    let mut client = sandbox.client(&address, &[]);
+    let trap = client.address;
+    client.connected();
+    let mut made: i64 = 0;
+    for round in 0..KILLS {
+        for port in PORTS {
+            connect(trap, trap, port);
+            made += 1;
+        }
+        if round % 3 == 0 {
+            // A hit that the client was told of but has not written is in nobody's hands, so the
+            // client is killed only once its spool has taken what it saw.
+            eventually(SOON, "all hits on some disk", || {
+                stored(&sandbox, "server-state/server/store.db", "event")
+                    + stored(&sandbox, "client-state-0/client/spool.db", "record")
+                    >= made
+            });
+            client.process.signal(Signal::KILL);
+            client.process.finish();
+            client = sandbox.client_again(&address, 0);
+        } else {
+            server.process.signal(Signal::KILL);
+            server.process.finish();
+            server = sandbox.server_at(&address, &json);
+        }
+    }
+    eventually(SOON, "all hits in the store", || {
+        stored(&sandbox, "server-state/server/store.db", "event") >= made
+    });
+    client.process.stop();
+    server.process.stop();
+    assert_eq!(
+        stored(&sandbox, "server-state/server/store.db", "event"),
+        made
+    );
+    let store = rusqlite::Connection::open(sandbox.path("server-state/server/store.db")).unwrap();
+    let twice = "SELECT count(*) - count(DISTINCT sequence) FROM event";
+    assert_eq!(
+        store.query_row(twice, [], |row| row.get::<_, i64>(0)),
+        Ok(0)
+    );
+    let gaps = "SELECT count(*) FROM gap";
+    assert_eq!(store.query_row(gaps, [], |row| row.get::<_, i64>(0)), Ok(0));
+}
+
+/// Hits in a table of a database, merged ones by their count where the table has it.
+fn stored(sandbox: &Sandbox, file: &str, table: &str) -> i64 {
+    let Ok(database) = rusqlite::Connection::open(sandbox.path(file)) else {
+        return 0;
+    };
+    let count = if table == "event" {
+        "coalesce(sum(count), 0)"
+    } else {
+        "count(*)"
+    };
+    let select = format!("SELECT {count} FROM {table}");
+    database
+        .query_row(&select, [], |row| row.get(0))
+        .unwrap_or(0)
+}
+
+/// A store with three hits of a scanner, which are an incident, and one of somebody else.
+struct Archive {
+    sandbox: Sandbox,
+    server: Server,
+    client: Client,
+    scanner: String,
+    other: String,
+    incident: String,
+}
+
+impl Archive {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        let server = sandbox.server(&["--alert-format", "json"]);
+        let client = sandbox.client(&server.address, &[]);
+        client.connected();
+        let (scanner, other) = (sandbox.address(10), sandbox.address(11));
+        for port in &PORTS[..3] {
+            connect(scanner, client.address, *port);
+        }
+        let opened = server.alert(|alert| alert["action"] == "open");
+        let incident = opened["incident"].as_str().unwrap().to_owned();
+        connect(other, client.address, PORTS[4]);
+        eventually(SOON, "four events", || {
+            stored(&sandbox, "server-state/server/store.db", "event") == 4
+        });
+        let (scanner, other) = (scanner.to_string(), other.to_string());
+        Self {
+            sandbox,
+            server,
+            client,
+            scanner,
+            other,
+            incident,
+        }
+    }
+
+    /// What a command says of it, while the server runs.
+    fn ask(&self, arguments: &[&str]) -> String {
+        ask(&self.sandbox, arguments)
+    }
+}
+
+fn ask(sandbox: &Sandbox, arguments: &[&str]) -> String {
+    let finished = sandbox.run(&[arguments, &["--state-dir", "server-state"]].concat());
+    assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
+    finished.stdout
+}
+
+#[test]
+fn incidents_are_listed_and_shown_with_their_evidence() {
+    let archive = Archive::new();
+    let list = archive.ask(&["alerts"]);
+    assert!(list.contains(&archive.incident), "{list}");
+    assert!(list.contains("3 hits on 1 client (host-0)"), "{list}");
+    let shown = archive.ask(&["alerts", "show", &archive.incident]);
+    assert!(
+        shown.contains("to mute exactly this") && shown.contains("[[allow]]"),
+        "{shown}"
+    );
+    let evidence = shown
+        .lines()
+        .filter(|line| line.contains(&archive.scanner) && line.contains('→'));
+    assert_eq!(evidence.count(), 3, "{shown}");
+    assert!(!shown.contains(&archive.other), "{shown}");
+}
+
+#[test]
+fn events_are_selected_and_written_in_each_form() {
+    let archive = Archive::new();
+    let csv = archive.ask(&["events", "--format", "csv", "--source", &archive.scanner]);
+    let lines: Vec<_> = csv.lines().collect();
+    assert_eq!(
+        lines[0],
+        "time,client,source,source_port,trap_port,probe,count"
+    );
+    assert_eq!(lines.len(), 4, "{csv}");
+    assert!(
+        lines[1].contains(&format!(",host-0,{},", archive.scanner)),
+        "{csv}"
+    );
+    let port = PORTS[4].to_string();
+    let json = archive.ask(&[
+        "events", "--format", "json", "--port", &port, "--client", "host-0",
+    ]);
+    let event: Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!(
+        (&event["source"], &event["count"]),
+        (&archive.other.clone().into(), &1.into())
+    );
+    assert_eq!(archive.ask(&["events", "--until", "2020-01-01"]), "");
+    assert_eq!(
+        archive
+            .ask(&["events", "--since", "1h", "--limit", "2"])
+            .lines()
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn the_fleet_is_listed_while_the_server_runs_and_after() {
+    let archive = Archive::new();
+    let clients = archive.ask(&["clients"]);
+    assert!(
+        clients.contains("host-0") && clients.contains("20022 20080"),
+        "{clients}"
+    );
+    let Archive {
+        sandbox,
+        server,
+        client,
+        ..
+    } = archive;
+    client.process.stop();
+    server.process.stop();
+    let json = ask(&sandbox, &["clients", "--format", "json"]);
+    let client: Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!(
+        (&client["stopped"], &client["missing"]),
+        (&true.into(), &0.into())
+    );
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let sandbox = Sandbox::new();
+    let absent = sandbox.run(&["alerts", "--state-dir", "nowhere"]);
+    assert_eq!(absent.code(), Some(1));
+    let named = "there is no store at nowhere/server/store.db";
+    assert!(absent.stderr.contains(named), "{}", absent.stderr);
+    drop(sandbox.server(&[]));
+    let unknown = sandbox.run(&["alerts", "show", "NOSUCHID", "--state-dir", "server-state"]);
+    assert!(
+        unknown.stderr.contains("there is no incident #NOSUCHID"),
+        "{}",
+        unknown.stderr
+    );
 }

@@ -7,7 +7,7 @@ use crate::harness::wire::caller::{Caller, hit, now};
 use crate::harness::wire::codec::{Coded, decode, dump, encode};
 use crate::harness::wire::host::{Host, every};
 use crate::harness::wire::line::Line;
-use crate::harness::wire::message::{ClientMessage, Heartbeat, Hit, Report, ServerMessage};
+use crate::harness::wire::message::{Ack, ClientMessage, Heartbeat, Hit, Report, ServerMessage};
 use crate::harness::wire::proof::hex;
 use crate::harness::{PORTS, Sandbox};
 
@@ -67,7 +67,7 @@ fn settle_server(message: &mut ServerMessage) {
             welcome.secret = welcome.secret.map(|_| [0; 32]);
             welcome.clock = TIME;
         }
-        ServerMessage::Refused(_) | ServerMessage::Ack(_) | ServerMessage::HeartbeatAck => {}
+        ServerMessage::Refused(_) | ServerMessage::Ack(_) | ServerMessage::HeartbeatAck(_) => {}
     }
 }
 
@@ -88,10 +88,10 @@ fn the_messages_of_a_real_client() {
     let proof = line.receive_bytes().unwrap();
     host.admit(&mut line, &greeted, &proof, &every(3_600_000, None));
     let heartbeat = line.receive_bytes().unwrap();
-    line.send(&ServerMessage::HeartbeatAck);
+    line.send(&ServerMessage::HeartbeatAck(Ack::default()));
     connect(client.address, client.address, PORTS[0]);
     let report = line.receive_bytes().unwrap();
-    line.send(&ServerMessage::Ack(1));
+    line.send(&ServerMessage::Ack(Ack::durable(1)));
     client.process.signal(rustix::process::Signal::TERM);
     let goodbye = line.receive_bytes().unwrap();
     for (name, bytes) in [

@@ -4,6 +4,7 @@
 //! called by, through any path or link) it is the command of that name.
 
 pub mod client;
+pub mod records;
 pub mod secret;
 pub mod server;
 
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 use log::LevelFilter;
 
 use crate::cli::client::ClientArgs;
+use crate::cli::records::{AlertsArgs, ClientsArgs, EventsArgs};
 use crate::cli::server::ServerArgs;
 use crate::config::server::Format;
 
@@ -81,6 +83,15 @@ pub enum Command {
     /// Server and client in one process, for one host or to try vft out
     #[command(after_help = STANDALONE_EXAMPLES)]
     Standalone(StandaloneArgs),
+    /// List incidents, or show one with its evidence
+    #[command(after_help = records::ALERTS_EXAMPLES)]
+    Alerts(AlertsArgs),
+    /// List events by source, port, client and time
+    #[command(after_help = records::EVENTS_EXAMPLES)]
+    Events(EventsArgs),
+    /// List the fleet: who is there, who is silent, what is missing
+    #[command(after_help = records::CLIENTS_EXAMPLES)]
+    Clients(ClientsArgs),
     /// Make a self-signed certificate and key for --cert and --key
     #[command(after_help = CERT_EXAMPLES)]
     Cert(CertArgs),

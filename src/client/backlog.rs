@@ -16,7 +16,7 @@ use log::{error, info, warn};
 use crate::client::spool::{Record, Spool, SpoolError};
 use crate::event::{Hit, Timestamp};
 use crate::metrics::ClientMetrics;
-use crate::wire::message::{HitRecord, MessageError, decode, encode};
+use crate::wire::message::{Ack, HitRecord, MessageError, decode, encode};
 
 /// The most hits that are held in memory while the disk takes none (merged ones count once).
 const HELD: usize = 262_144;
@@ -38,8 +38,10 @@ struct Inner {
     spool: Spool,
     /// Hits that the disk does not take.
     held: Vec<Hit>,
-    /// The number, in the spool, up to which the server has everything.
+    /// The number, in the spool, up to which the server has everything on its disk.
     acknowledged: u64,
+    /// The number up to which it has everything in this session.
+    sent: u64,
     /// What to add to the spool's numbers; not agreed yet if there is none.
     shift: Option<i64>,
     inflow: Inflow,
@@ -91,6 +93,7 @@ impl Backlog {
             spool,
             held: Vec::new(),
             acknowledged: 0,
+            sent: 0,
             shift,
             inflow: Inflow::Open,
             health: Health::Well,
@@ -120,7 +123,7 @@ impl Backlog {
     /// Brings what was appended to the disk itself.
     pub fn flush(&self) -> Rest {
         let mut inner = self.lock();
-        if inner.spool.count() > inner.waiting() {
+        if inner.spool.count() > inner.kept() {
             // It could not forget what was acknowledged; perhaps it can now.
             let acknowledged = inner.acknowledged;
             inner.forget(acknowledged);
@@ -167,17 +170,20 @@ impl Backlog {
         Ok((shifted(first, inner.shift.unwrap_or(0)), hits))
     }
 
-    /// Forgets all hits up to and including this number.
-    pub fn acknowledge(&self, up_to: u64) {
+    /// Takes up how far the hits have come: what the server has received is not sent again while
+    /// the session lasts, and what is durable there is forgotten here.
+    pub fn acknowledge(&self, ack: Ack) {
         let mut inner = self.lock();
-        let up_to = shifted(up_to, -inner.shift.unwrap_or(0));
-        inner.forget(up_to);
+        let back = -inner.shift.unwrap_or(0);
+        inner.sent = inner.sent.max(shifted(ack.received, back));
+        inner.forget(shifted(ack.durable, back));
     }
 
     /// Takes up the server's word on how far it has come with this client. `None` means that the
     /// server knows nothing of it, and the numbers go on as they are.
     pub fn resume(&self, acknowledged: Option<u64>) -> Result<(), SpoolError> {
         let mut inner = self.lock();
+        inner.sent = 0;
         let acknowledged = acknowledged.unwrap_or(0);
         let next = inner.spool.next();
         let here = shifted(acknowledged, -inner.shift.unwrap_or(0));
@@ -199,9 +205,9 @@ impl Backlog {
         Ok(())
     }
 
-    /// How many hits wait (merged ones count once).
+    /// How many hits wait to be acknowledged (merged ones count once).
     pub fn len(&self) -> u64 {
-        self.lock().waiting()
+        self.lock().kept()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -212,6 +218,16 @@ impl Backlog {
 impl Inner {
     /// Hits that can be reported. Those held in memory have no number yet, and wait their turn.
     fn waiting(&self) -> u64 {
+        let unsent = self
+            .spool
+            .next()
+            .saturating_sub(1)
+            .saturating_sub(self.sent);
+        self.kept().min(unsent)
+    }
+
+    /// Hits that the server does not have on its disk yet.
+    fn kept(&self) -> u64 {
         let unacknowledged = self
             .spool
             .next()
@@ -258,7 +274,7 @@ impl Inner {
         metrics: &ClientMetrics,
     ) -> Result<(u64, Vec<Hit>), SpoolError> {
         loop {
-            let records = self.spool.oldest(self.acknowledged, most)?;
+            let records = self.spool.oldest(self.acknowledged.max(self.sent), most)?;
             let Some(first) = records.first().map(|record| record.number) else {
                 return Ok((self.spool.next(), Vec::new()));
             };
@@ -355,6 +371,13 @@ mod tests {
         (folder, backlog)
     }
 
+    fn durable(up_to: u64) -> Ack {
+        Ack {
+            received: up_to,
+            durable: up_to,
+        }
+    }
+
     fn oldest(backlog: &Backlog, most: usize) -> (u64, Vec<Hit>) {
         backlog.oldest(most).unwrap()
     }
@@ -364,22 +387,43 @@ mod tests {
         let (_folder, backlog) = with_hits(3);
         backlog.resume(None).unwrap();
         assert_eq!(oldest(&backlog, 2), (1, vec![hit(1), hit(2)]));
-        backlog.acknowledge(2);
+        backlog.acknowledge(durable(2));
         assert_eq!(oldest(&backlog, 2), (3, vec![hit(3)]));
-        backlog.acknowledge(3);
+        backlog.acknowledge(durable(3));
         assert_eq!(backlog.wait(Duration::ZERO), Work::Nothing);
+    }
+
+    #[test]
+    fn what_is_received_but_not_durable_is_sent_again_only_in_another_session() {
+        let (_folder, backlog) = with_hits(3);
+        backlog.resume(None).unwrap();
+        backlog.acknowledge(Ack {
+            received: 2,
+            durable: 0,
+        });
+        assert_eq!(oldest(&backlog, 9), (3, vec![hit(3)]));
+        backlog.acknowledge(Ack {
+            received: 3,
+            durable: 1,
+        });
+        assert_eq!(
+            (backlog.wait(Duration::ZERO), backlog.len()),
+            (Work::Nothing, 2)
+        );
+        backlog.resume(Some(1)).unwrap();
+        assert_eq!(oldest(&backlog, 9), (2, vec![hit(2), hit(3)]));
     }
 
     #[test]
     fn hits_and_numbers_outlive_the_process() {
         let (folder, backlog) = with_hits(3);
         backlog.resume(Some(40)).unwrap();
-        backlog.acknowledge(41);
+        backlog.acknowledge(durable(41));
         drop(backlog);
         let backlog = open(&folder);
         backlog.resume(Some(41)).unwrap();
         assert_eq!(oldest(&backlog, 9), (42, vec![hit(2), hit(3)]));
-        backlog.acknowledge(43);
+        backlog.acknowledge(durable(43));
         drop(backlog);
         let backlog = open(&folder);
         backlog.append(&mut vec![hit(9)]);
@@ -406,7 +450,7 @@ mod tests {
     fn a_server_that_has_forgotten_gets_the_numbers_as_they_are() {
         let (_folder, backlog) = with_hits(3);
         backlog.resume(None).unwrap();
-        backlog.acknowledge(2);
+        backlog.acknowledge(durable(2));
         backlog.resume(None).unwrap();
         assert_eq!(oldest(&backlog, 9), (3, vec![hit(3)]));
         backlog.resume(Some(1)).unwrap();
@@ -419,7 +463,7 @@ mod tests {
         backlog.resume(None).unwrap();
         backlog.end();
         assert_eq!(backlog.wait(Duration::ZERO), Work::Hits);
-        backlog.acknowledge(1);
+        backlog.acknowledge(durable(1));
         assert_eq!(backlog.wait(Duration::from_secs(3600)), Work::Done);
     }
 
@@ -446,7 +490,7 @@ mod tests {
         let backlog = open(&folder);
         backlog.resume(None).unwrap();
         assert_eq!(oldest(&backlog, 9), (2, vec![hit(2)]));
-        backlog.acknowledge(2);
+        backlog.acknowledge(durable(2));
         assert_eq!(oldest(&backlog, 9), (4, vec![hit(4)]));
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod completions;
 mod ports;
+mod records;
 mod server;
 mod signals;
 mod standalone;
@@ -22,6 +23,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Server(args) => server::run(&args),
         Command::Client(args) => client::run(args),
         Command::Standalone(args) => standalone::run(args),
+        Command::Alerts(args) => records::alerts(&args),
+        Command::Events(args) => records::events(&args),
+        Command::Clients(args) => records::clients(&args),
         Command::Cert(args) => cert::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Ports(args) => ports::run(&args),

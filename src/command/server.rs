@@ -32,6 +32,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let folder = StateFolder::open(&state::folder(settings.state_dir.as_deref()).join("server"))?;
     let server_id = folder.keep("id", entropy::random)?;
     let credentials = Credentials {
+        folder: folder.path().to_owned(),
         server_id,
         tls: tls.map(|served| served.config),
         secret: secret.map(|secret| SecretKey::derive(secret.bytes(), &server_id)),

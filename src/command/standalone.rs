@@ -26,7 +26,7 @@ use crate::config::{file, state};
 use crate::entropy;
 use crate::exit::{Failure, Kind};
 use crate::net::tls;
-use crate::server::alert::Alert;
+use crate::server::alert::Issued;
 use crate::server::{Credentials as ServerCredentials, Server, ServerError};
 use crate::shutdown::Stop;
 use crate::state::StateFolder;
@@ -84,7 +84,7 @@ pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
 struct Both {
     ports: Vec<u16>,
     bind: Vec<IpAddr>,
-    alerts: Receiver<Arc<Alert>>,
+    alerts: Receiver<Arc<Issued>>,
     server: JoinHandle<Result<(), ServerError>>,
     client: JoinHandle<Result<(), ClientError>>,
 }
@@ -102,6 +102,7 @@ impl Both {
         let pair = Pair::write(scratch)?;
         let (observer, alerts) = bounded(ALERTS);
         let credentials = ServerCredentials {
+            folder: folder.path().to_owned(),
             server_id,
             tls: Some(pair.served),
             secret: Some(SecretKey::derive(secret.bytes(), &server_id)),
@@ -197,7 +198,11 @@ impl Pair {
 }
 
 /// Touches every trap once over loopback and waits for the alert that says so.
-fn drill(ports: &[u16], bind: &[IpAddr], alerts: &Receiver<Arc<Alert>>) -> Result<String, Failure> {
+fn drill(
+    ports: &[u16],
+    bind: &[IpAddr],
+    alerts: &Receiver<Arc<Issued>>,
+) -> Result<String, Failure> {
     let address = bind
         .first()
         .copied()
@@ -219,9 +224,9 @@ fn drill(ports: &[u16], bind: &[IpAddr], alerts: &Receiver<Arc<Alert>>) -> Resul
     info!("drill: touched {} traps three times each", ports.len());
     let deadline = began + PATIENCE;
     let mut first = None;
-    while let Ok(alert) = alerts.recv_deadline(deadline) {
+    while let Ok(issued) = alerts.recv_deadline(deadline) {
         first.get_or_insert_with(|| began.elapsed());
-        if alert.hits >= expected {
+        if issued.alert.hits >= expected {
             return Ok(format!(
                 "drill passed: {} traps touched {expected} times, first alert after {} ms, all \
                  hits in the alert after {:.1} s\n",

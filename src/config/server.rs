@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -174,17 +175,23 @@ pub struct Allow {
 #[serde(try_from = "String", into = "String")]
 pub struct Network(pub IpNet);
 
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
+        let network = address.or_else(|_| text.parse());
+        network.map(|network| Self(network.trunc())).map_err(|_| {
+            format!("`{text}` is not an address or a network; write it like 10.0.0.0/8")
+        })
+    }
+}
+
 impl TryFrom<String> for Network {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
-        address
-            .or_else(|_| text.parse())
-            .map(|network| Self(network.trunc()))
-            .map_err(|_| {
-                format!("`{text}` is not an address or a network; write it like 10.0.0.0/8")
-            })
+        text.parse()
     }
 }
 
@@ -345,6 +352,22 @@ impl Default for Limits {
             sources: 262_144,
             incidents: 4096,
         }
+    }
+}
+
+impl Detectors {
+    /// The longest window of any detector.
+    pub fn longest_window(&self) -> Duration {
+        let rules = [
+            self.frequent_source,
+            self.frequent_port,
+            self.frequent_client,
+        ];
+        rules
+            .iter()
+            .map(|rule| rule.window.get())
+            .max()
+            .unwrap_or_default()
     }
 }
 

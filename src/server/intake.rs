@@ -1,26 +1,74 @@
 //! Where sessions hand in what they have heard: the one mutex, and the engine behind it.
 //!
 //! The lock is taken once a report, and nothing under it waits: alerts go to the sinks' queues
-//! with `try_send`. They go there under the lock, because otherwise two sessions could put an
-//! incident's update before its opening.
+//! with `try_send`, and changes to the store's queue, which always has room for what was let in.
+//! Both happen under the lock, so that an incident's update never comes before its opening, and
+//! the store has events in the order in which the engine saw them.
+//!
+//! Alerting does not wait for the disk; the acknowledgement does. While the store cannot be
+//! written, hits are taken in and correlated all the same, and acknowledged as received but not
+//! as durable, so that clients keep them.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
 use log::{error, info, warn};
 
+use crate::clock;
 use crate::config::server::ServerSettings;
 use crate::event::{ClientId, Event, Hit, Timestamp};
 use crate::metrics::ServerMetrics;
-use crate::server::alert::Alert;
+use crate::server::alert::{Alert, Issued, json, text};
 use crate::server::correlate::Correlator;
+use crate::server::store::record::{AlertRecord, Change, Status};
+use crate::server::store::writer::{Durable, Ticket, Writer};
 
 /// The way into the engine.
 #[derive(Debug)]
 pub struct Intake {
-    correlator: Mutex<Correlator>,
-    sinks: Vec<Sender<Arc<Alert>>>,
+    state: Mutex<State>,
+    sinks: Vec<Sender<Arc<Issued>>>,
+    store: Writer,
     metrics: Arc<ServerMetrics>,
+}
+
+#[derive(Debug)]
+struct State {
+    correlator: Correlator,
+    durable: HashMap<ClientId, Arc<AtomicU64>>,
+    last_alert: u64,
+}
+
+/// A client that has just come.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// Who it is.
+    pub client: ClientId,
+    /// What people call it.
+    pub name: &'a str,
+    /// The version of its program.
+    pub version: &'a str,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// When, by the server's clock.
+    pub now: Timestamp,
+}
+
+/// How far one client's hits are on the disk.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    durable: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// The last number that is on the disk with all before it; 0 if none is.
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Relaxed)
+    }
 }
 
 /// A report as a session hands it in.
@@ -38,108 +86,164 @@ pub struct Batch {
     pub correction: i64,
 }
 
+/// What became of a report.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// The number up to which the client's hits are taken in.
+    pub up_to: u64,
+    ticket: Ticket,
+}
+
 /// Events may not lie further in the future than this when they arrive.
-const AHEAD: std::time::Duration = std::time::Duration::from_secs(2);
+const AHEAD: Duration = Duration::from_secs(2);
+
+/// How long an acknowledgement waits for the disk before it goes without.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Intake {
-    /// An engine without memory, whose alerts go to `sinks`.
+    /// An engine as it was restored, whose alerts go to `sinks`. `durable` says how far each
+    /// known client's hits are on the disk, `last_alert` which number the last alert had.
     pub fn new(
-        settings: &ServerSettings,
-        sinks: Vec<Sender<Arc<Alert>>>,
+        correlator: Correlator,
+        durable: impl IntoIterator<Item = (ClientId, u64)>,
+        last_alert: u64,
+        sinks: Vec<Sender<Arc<Issued>>>,
+        store: Writer,
         metrics: Arc<ServerMetrics>,
     ) -> Self {
+        let durable = durable
+            .into_iter()
+            .map(|(id, up_to)| (id, Arc::new(up_to.into())))
+            .collect();
+        let state = Mutex::new(State {
+            correlator,
+            durable,
+            last_alert,
+        });
         Self {
-            correlator: Mutex::new(Correlator::new(settings)),
+            state,
             sinks,
+            store,
             metrics,
         }
     }
 
-    /// Notes that a client has come; returns the last number of its sequence that was taken in.
-    pub fn welcome(&self, client: ClientId, name: &str, now: Timestamp) -> Option<u64> {
-        self.lock().welcome(client, name, now)
+    /// What is counted.
+    pub fn metrics(&self) -> Arc<ServerMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Notes that a client has come.
+    pub fn welcome(&self, arrival: &Arrival<'_>) -> Progress {
+        let mut state = self.lock();
+        let client = arrival.client;
+        state.correlator.welcome(client, arrival.name, arrival.now);
+        self.store.put(Change::Welcome {
+            client,
+            name: arrival.name.to_owned(),
+            version: arrival.version.to_owned(),
+            address: arrival.address,
+            now: arrival.now,
+        });
+        Progress {
+            durable: Arc::clone(state.durable.entry(client).or_default()),
+        }
     }
 
     /// Notes a sign of life of a client.
-    pub fn heartbeat(&self, client: ClientId, now: Timestamp) {
-        self.lock().heard(client, now);
+    pub fn heartbeat(&self, client: ClientId, now: Timestamp, status: Status) {
+        let mut state = self.lock();
+        state.correlator.heard(client, now);
+        self.store.put(Change::Status {
+            client,
+            now,
+            status,
+        });
     }
 
     /// Notes that a client stops on purpose.
     pub fn farewell(&self, client: ClientId) {
-        self.lock().farewell(client);
+        let mut state = self.lock();
+        state.correlator.farewell(client);
+        self.store.put(Change::Farewell(client));
     }
 
-    /// Takes a report in, once; returns the number up to which the client's hits are in.
-    pub fn report(&self, batch: &Batch) -> u64 {
-        let mut correlator = self.lock();
-        let fresh = correlator.advance(batch.client, batch.first_sequence, batch.hits.len());
-        correlator.heard(batch.client, batch.received);
-        let mut alerts = Vec::new();
-        let mut hits = 0_u64;
-        // The hits come first: a range asked for one number more than there are hits would step
-        // past the last one there is.
-        for (hit, sequence) in batch
-            .hits
-            .iter()
-            .zip(batch.first_sequence..)
-            .skip(fresh.duplicates)
-        {
-            hits = hits.saturating_add(hit.count.get().into());
-            let at = hit
-                .first
-                .shifted(batch.correction)
-                .min(batch.received.after(AHEAD));
-            let (client, received) = (batch.client, batch.received);
-            let event = Event {
-                client,
-                sequence,
-                received,
-                at,
-                hit: *hit,
-            };
-            correlator.event(&event, &mut alerts);
+    /// Takes a report in, once. Waits for room in the store's queue first; if there is none in
+    /// time, nothing is taken in.
+    pub fn report(&self, batch: &Batch) -> Option<Receipt> {
+        if !self.store.wait_for_room(clock::monotonic() + PATIENCE) {
+            return None;
         }
-        self.send(alerts);
-        let name = fresh
-            .gap
-            .as_ref()
-            .map(|_| correlator.client_name(batch.client));
-        drop(correlator);
+        let mut state = self.lock();
+        let fresh = state
+            .correlator
+            .advance(batch.client, batch.first_sequence, batch.hits.len());
+        state.correlator.heard(batch.client, batch.received);
+        let events = fresh_events(batch, fresh.duplicates);
+        let mut alerts = Vec::new();
+        for event in &events {
+            state.correlator.event(event, &mut alerts);
+        }
+        let hits = events
+            .iter()
+            .map(|event| u64::from(event.hit.count.get()))
+            .sum();
+        let gap = fresh.gap.clone().map(|gap| (*gap.start(), *gap.end()));
+        let ticket = self.store.put(Change::Events {
+            client: batch.client,
+            events,
+            progress: fresh.up_to,
+            gap,
+            now: batch.received,
+        });
+        self.issue(&mut state, alerts);
+        let name = gap.map(|_| state.correlator.client_name(batch.client));
+        drop(state);
         self.metrics.reports.one();
         self.metrics.hits.add(hits);
         self.metrics
             .duplicates
             .add(u64::try_from(fresh.duplicates).unwrap_or(u64::MAX));
-        if let (Some(gap), Some(name)) = (fresh.gap, name) {
-            warn!(
-                "client {name}: hits {}–{} never arrived",
-                gap.start(),
-                gap.end()
-            );
+        if let (Some((first, last)), Some(name)) = (gap, name) {
+            warn!("client {name}: hits {first}–{last} never arrived");
         }
-        fresh.up_to
+        Some(Receipt {
+            up_to: fresh.up_to,
+            ticket,
+        })
+    }
+
+    /// Waits for a report to be on the disk, for a second at most, and notes how far it is.
+    pub fn settle(&self, receipt: Receipt, progress: &Progress) {
+        if self
+            .store
+            .wait(receipt.ticket, clock::monotonic() + PATIENCE)
+            == Durable::Yes
+        {
+            progress.durable.fetch_max(receipt.up_to, Ordering::Relaxed);
+        }
     }
 
     /// Takes up what may change while running: detectors, incidents, the allow-list.
     pub fn reload(&self, settings: &ServerSettings) {
-        self.lock().reload(settings);
+        self.lock().correlator.reload(settings);
     }
 
     /// Does what is due at `now`.
     pub fn tick(&self, now: Timestamp) {
-        let mut correlator = self.lock();
+        let mut state = self.lock();
         let mut alerts = Vec::new();
-        correlator.tick(now, &mut alerts);
-        self.send(alerts);
+        state.correlator.tick(now, &mut alerts);
+        self.issue(&mut state, alerts);
     }
 
     /// Says everything that is still unsaid, and what the allow-list has hidden.
     pub fn flush(&self, now: Timestamp) {
-        let mut correlator = self.lock();
+        let mut state = self.lock();
         let mut alerts = Vec::new();
-        correlator.flush(now, &mut alerts);
-        self.send(alerts);
+        state.correlator.flush(now, &mut alerts);
+        self.issue(&mut state, alerts);
+        let correlator = &state.correlator;
         for (entry, hidden) in correlator
             .allow_list()
             .iter()
@@ -156,18 +260,23 @@ impl Intake {
         }
     }
 
-    fn send(&self, alerts: Vec<Alert>) {
-        for alert in alerts.into_iter().map(Arc::new) {
+    fn issue(&self, state: &mut State, alerts: Vec<Alert>) {
+        for alert in alerts {
+            state.last_alert += 1;
             self.metrics.alerts.one();
+            self.store
+                .put(Change::Alert(record(state.last_alert, &alert)));
+            let issued = Arc::new(Issued {
+                number: state.last_alert,
+                alert,
+            });
             for sink in &self.sinks {
-                match sink.try_send(Arc::clone(&alert)) {
+                match sink.try_send(Arc::clone(&issued)) {
                     Ok(()) | Err(TrySendError::Disconnected(_)) => {}
                     Err(TrySendError::Full(_)) => {
                         self.metrics.alerts_dropped.one();
-                        error!(
-                            "an alert of incident #{} was dropped: its sink does not keep up",
-                            alert.incident
-                        );
+                        let id = &issued.alert.incident;
+                        error!("an alert of incident #{id} was dropped: its sink does not keep up");
                     }
                 }
             }
@@ -180,9 +289,43 @@ impl Intake {
         clippy::expect_used,
         reason = "a poisoned engine ends the process on purpose"
     )]
-    fn lock(&self) -> MutexGuard<'_, Correlator> {
-        self.correlator
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
             .lock()
             .expect("a thread has panicked in the correlation engine")
+    }
+}
+
+fn fresh_events(batch: &Batch, duplicates: usize) -> Vec<Event> {
+    // In this order, the number after the last is never asked for: there may be none.
+    let numbered = batch
+        .hits
+        .iter()
+        .zip(batch.first_sequence..)
+        .skip(duplicates);
+    let event = |(hit, sequence): (&Hit, u64)| Event {
+        client: batch.client,
+        sequence,
+        received: batch.received,
+        at: hit
+            .first
+            .shifted(batch.correction)
+            .min(batch.received.after(AHEAD)),
+        hit: *hit,
+    };
+    numbered.map(event).collect()
+}
+
+fn record(number: u64, alert: &Alert) -> AlertRecord {
+    AlertRecord {
+        number,
+        incident: alert.incident.clone(),
+        action: alert.action.name(),
+        time: alert.time,
+        first_seen: alert.first_seen,
+        last_seen: alert.last_seen,
+        text: text::line(alert),
+        // An alert holds nothing that JSON cannot.
+        line: json::line(alert).unwrap_or_default(),
     }
 }

@@ -11,33 +11,41 @@ pub mod alert;
 pub mod correlate;
 pub mod intake;
 pub mod listener;
+pub mod restore;
 pub mod session;
 pub mod sink;
+pub mod store;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::{info, warn};
 use rustls::ServerConfig;
 
 use crate::clock;
-use crate::config::server::{Limits, ServerSettings};
+use crate::config::server::{Format, Limits, ServerSettings};
 use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
 use crate::net::listen::{Waker, listen};
 use crate::net::permits::Permits;
-use crate::server::alert::Alert;
+use crate::server::alert::Issued;
 use crate::server::intake::Intake;
+use crate::server::restore::restore;
 use crate::server::session::Context;
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::Gate;
 use crate::server::session::seats::Seats;
-use crate::server::sink::stdout;
+use crate::server::sink::stdout::Stdout;
+use crate::server::store::StoreError;
+use crate::server::store::reader::Reader;
+use crate::server::store::record::Change;
+use crate::server::store::writer::{self, Durable, Writer};
 use crate::shutdown::Stop;
 use crate::threads::{End, Watch};
 use crate::wire::auth::SecretKey;
@@ -51,6 +59,8 @@ pub struct Credentials {
     pub tls: Option<Arc<ServerConfig>>,
     /// The fleet's secret, stretched for this server.
     pub secret: Option<SecretKey>,
+    /// The state folder, which this process holds.
+    pub folder: PathBuf,
 }
 
 /// Why a server did not start, or ended.
@@ -58,6 +68,8 @@ pub struct Credentials {
 pub enum ServerError {
     /// The address cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// The store cannot be opened or read.
+    Store(StoreError),
     /// A thread could not be started.
     Thread(io::Error),
     /// A thread that should have run for ever has ended.
@@ -68,6 +80,7 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Store(error) => write!(f, "cannot open the store: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::ThreadDied(name) => write!(f, "the thread {name} has died"),
         }
@@ -82,6 +95,7 @@ pub struct Server {
     address: SocketAddr,
     context: Arc<Context>,
     sink: JoinHandle<()>,
+    store: Writer,
     watch: Watch,
 }
 
@@ -100,7 +114,7 @@ impl Server {
     pub fn start(
         settings: &ServerSettings,
         credentials: Credentials,
-        observer: Option<Sender<Arc<Alert>>>,
+        observer: Option<Sender<Arc<Issued>>>,
         stop: Stop,
     ) -> Result<Self, ServerError> {
         let asked = settings.bind.0;
@@ -110,15 +124,30 @@ impl Server {
             .map_err(|error| ServerError::Bind(asked, error))?;
         let waker = Waker::new(&listener).map_err(|error| ServerError::Bind(asked, error))?;
         let watch = Watch::new(16);
+        let metrics = Arc::new(ServerMetrics::default());
+        let (writer, reader) = open_store(&watch, &credentials.folder, &metrics)?;
+        let now = Timestamp::from(clock::wall());
+        let restored = restore(&reader, settings, now).map_err(ServerError::Store)?;
+        for id in restored.lost {
+            writer.put(Change::Lost(id));
+        }
         let (to_stdout, alerts) = bounded(sink::QUEUE);
-        let (format, sink_stop) = (settings.alert_format, stop.clone());
-        let sink = watch
-            .spawn("sink-stdout", move || {
-                stdout::run(&alerts, format, &mut io::stdout(), &sink_stop);
-            })
-            .map_err(ServerError::Thread)?;
         let sinks = [Some(to_stdout), observer].into_iter().flatten().collect();
-        let context = Arc::new(context(settings, credentials, sinks, stop));
+        let sink = Sink {
+            format: settings.alert_format,
+            stop: stop.clone(),
+            store: writer.clone(),
+        };
+        let sink = sink.start(&watch, restored.undelivered, alerts)?;
+        let intake = Intake::new(
+            restored.correlator,
+            restored.durable,
+            restored.last_alert,
+            sinks,
+            writer.clone(),
+            metrics,
+        );
+        let context = Arc::new(context(settings, credentials, intake, stop));
         let limits = &settings.limits;
         let permits = Permits::new(
             limits.unauthenticated.into(),
@@ -140,6 +169,7 @@ impl Server {
             address,
             context,
             sink,
+            store: writer,
             watch,
         })
     }
@@ -170,28 +200,97 @@ impl Server {
             }
         }
         let deadline = clock::monotonic() + STOP;
-        while context.seats.count() > 0 && clock::monotonic() < deadline {
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+        wait_until(deadline, || context.seats.count() == 0);
         context.intake.flush(Timestamp::from(clock::wall()));
-        summary(&context.metrics);
+        let metrics = Arc::clone(&context.metrics);
         // The sink's queue ends when the last session has let go of the intake; if one hangs, the
-        // process does not wait for it.
+        // process does not wait for it. The sink tells the store what it has written.
         drop(context);
-        while !self.sink.is_finished() && clock::monotonic() < deadline {
-            std::thread::park_timeout(Duration::from_millis(5));
+        wait_until(deadline, || self.sink.is_finished());
+        let nothing_more = self.store.put(Change::Delivered(0));
+        self.store.end();
+        let written = self
+            .store
+            .wait(nothing_more, deadline.max(clock::monotonic() + LAST));
+        summary(&metrics);
+        if written == Durable::NotYet {
+            warn!("not everything could be written to the store");
         }
         Ok(())
+    }
+}
+
+/// For the last transaction.
+const LAST: Duration = Duration::from_millis(200);
+
+fn wait_until(deadline: Instant, done: impl Fn() -> bool) {
+    while !done() && clock::monotonic() < deadline {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Opens the store and starts the thread that writes it.
+fn open_store(
+    watch: &Watch,
+    folder: &Path,
+    metrics: &Arc<ServerMetrics>,
+) -> Result<(Writer, Reader), ServerError> {
+    let path = folder.join(store::FILE);
+    let (writer, work) = writer::open(&path, Arc::clone(metrics)).map_err(ServerError::Store)?;
+    let reader = Reader::open(&path).map_err(ServerError::Store)?;
+    watch
+        .spawn("store", move || work.run())
+        .map_err(ServerError::Thread)?;
+    Ok((writer, reader))
+}
+
+/// The thread that writes alerts to standard output.
+struct Sink {
+    format: Format,
+    stop: Stop,
+    store: Writer,
+}
+
+impl Sink {
+    fn start(
+        self,
+        watch: &Watch,
+        undelivered: Vec<(u64, String, String)>,
+        alerts: Receiver<Arc<Issued>>,
+    ) -> Result<JoinHandle<()>, ServerError> {
+        let left_over = undelivered
+            .into_iter()
+            .map(|(number, text, json)| match self.format {
+                Format::Text => (number, text),
+                Format::Json => (number, json),
+            });
+        let left_over = left_over.collect();
+        let work = move || {
+            let delivered = |number| {
+                self.store.put(Change::Delivered(number));
+            };
+            let mut out = io::stdout();
+            let Self { format, stop, .. } = self;
+            Stdout {
+                format,
+                out: &mut out,
+                delivered,
+                stop,
+            }
+            .run(left_over, &alerts);
+        };
+        watch
+            .spawn("sink-stdout", work)
+            .map_err(ServerError::Thread)
     }
 }
 
 fn context(
     settings: &ServerSettings,
     credentials: Credentials,
-    sinks: Vec<Sender<Arc<Alert>>>,
+    intake: Intake,
     stop: Stop,
 ) -> Context {
-    let metrics = Arc::new(ServerMetrics::default());
     if credentials.tls.is_none() {
         warn!(
             "no --cert and --key: links to clients are neither private nor protected against \
@@ -208,9 +307,9 @@ fn context(
         gate: Gate::new(credentials.server_id, credentials.secret),
         delays: Delays::default(),
         seats: Seats::new(sessions),
-        intake: Arc::new(Intake::new(settings, sinks, Arc::clone(&metrics))),
+        metrics: intake.metrics(),
+        intake: Arc::new(intake),
         limits: settings.limits,
-        metrics,
         stop,
     }
 }

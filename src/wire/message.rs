@@ -56,10 +56,10 @@ pub enum ServerMessage {
     Challenge(Challenge),
     /// The client is in.
     Welcome(Welcome),
-    /// Every hit up to and including this number has been taken in.
-    Ack(u64),
-    /// The heartbeat was heard.
-    HeartbeatAck,
+    /// How far hits have come.
+    Ack(Ack),
+    /// The heartbeat was heard; how far hits have come.
+    HeartbeatAck(Ack),
 }
 
 /// A client's first message.
@@ -111,6 +111,16 @@ pub struct Welcome {
     pub heartbeat_millis: u64,
     /// The server's clock, in microseconds since the Unix epoch.
     pub clock: u64,
+}
+
+/// How far a client's hits have come, as numbers of its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Every hit up to and including this one has been taken in and correlated.
+    pub received: u64,
+    /// Every hit up to and including this one is on the server's disk, and can be forgotten. Less
+    /// than `received` only while the server cannot write its store.
+    pub durable: u64,
 }
 
 /// A batch of hits: 1 to [`MAX_HITS`].
@@ -205,6 +215,8 @@ pub enum Reason {
     ShuttingDown,
     /// A newer session of the same client has taken over.
     Superseded,
+    /// The server cannot take in more hits until its disk takes what it has.
+    StoreFull,
 }
 
 /// Why bytes are not a message.
@@ -299,7 +311,7 @@ impl HitRecord {
             source: hit.source.into(),
             source_port: hit.source_port,
             trap_port: hit.trap_port,
-            probe: code(hit.probe),
+            probe: hit.probe.code(),
             count: hit.count.get(),
         }
     }
@@ -313,7 +325,7 @@ impl HitRecord {
             source: IpAddr::from(self.source.clone()).to_canonical(),
             source_port: self.source_port,
             trap_port: self.trap_port,
-            probe: probe(self.probe).ok_or(MessageError::UnknownProbe(self.probe))?,
+            probe: Probe::from_code(self.probe).ok_or(MessageError::UnknownProbe(self.probe))?,
             count: NonZeroU32::new(self.count).ok_or(MessageError::ZeroCount)?,
         })
     }
@@ -344,29 +356,6 @@ impl From<Address> for IpAddr {
             Address::V4(octets) => octets.into(),
             Address::V6(octets) => octets.into(),
         }
-    }
-}
-
-const fn code(probe: Probe) -> u8 {
-    match probe {
-        Probe::Connect => 0,
-        Probe::Syn => 1,
-        Probe::Fin => 2,
-        Probe::Null => 3,
-        Probe::Xmas => 4,
-        Probe::Udp => 5,
-    }
-}
-
-const fn probe(code: u8) -> Option<Probe> {
-    match code {
-        0 => Some(Probe::Connect),
-        1 => Some(Probe::Syn),
-        2 => Some(Probe::Fin),
-        3 => Some(Probe::Null),
-        4 => Some(Probe::Xmas),
-        5 => Some(Probe::Udp),
-        _ => None,
     }
 }
 

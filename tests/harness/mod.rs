@@ -104,6 +104,15 @@ impl Sandbox {
     /// Its traps are on the test's address, the next client's on the next.
     pub fn client(&self, server: &str, arguments: &[&str]) -> Client {
         let number = u8::try_from(self.started.fetch_add(1, Ordering::Relaxed)).unwrap();
+        self.start_client(server, number, arguments)
+    }
+
+    /// The client with this number, started again.
+    pub fn client_again(&self, server: &str, number: u8) -> Client {
+        self.start_client(server, number, &[])
+    }
+
+    fn start_client(&self, server: &str, number: u8, arguments: &[&str]) -> Client {
         let address = self.address(number);
         let (name, state) = (format!("host-{number}"), format!("client-state-{number}"));
         let ports = PORTS.map(|port| port.to_string()).join(",");

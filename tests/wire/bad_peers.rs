@@ -5,7 +5,7 @@ use crate::harness::wire::codec::{encode, varint};
 use crate::harness::wire::host::Host;
 use crate::harness::wire::line::Line;
 use crate::harness::wire::message::{
-    ClientMessage, Heartbeat, Hit, Proof, Reason, Refused, Report, ServerMessage,
+    Ack, ClientMessage, Heartbeat, Hit, Proof, Reason, Refused, Report, ServerMessage,
 };
 use crate::harness::wire::proof;
 use crate::harness::{Sandbox, Server};
@@ -342,7 +342,7 @@ fn numbers_may_be_written_wider_than_they_need() {
     let wide = [&[252, 2, 0, 0, 0, 253, 7, 0, 0, 0, 0, 0, 0, 0], &tight[2..]].concat();
     line.send_bytes(&wide);
     let answer: ServerMessage = line.receive();
-    assert_eq!(answer, ServerMessage::Ack(7));
+    assert_eq!(answer, ServerMessage::Ack(Ack::durable(7)));
     // A marker that is wider than the field is not a number.
     let mut line = inside(&server);
     line.send_bytes(&[253, 4, 0, 0, 0, 0, 0, 0, 0]);

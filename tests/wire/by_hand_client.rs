@@ -1,7 +1,9 @@
 use crate::harness::Sandbox;
 use crate::harness::wire::caller::{Caller, hit, now, report};
 use crate::harness::wire::line::Line;
-use crate::harness::wire::message::{ClientMessage, Heartbeat, Hit, Reason, Report, ServerMessage};
+use crate::harness::wire::message::{
+    Ack, ClientMessage, Heartbeat, Hit, Reason, Report, ServerMessage,
+};
 
 const JSON: [&str; 2] = ["--alert-format", "json"];
 
@@ -302,9 +304,9 @@ fn answers_come_in_the_order_of_the_questions() {
         .send(&ClientMessage::Heartbeat(Heartbeat::default()));
     let answers: [ServerMessage; 3] = std::array::from_fn(|_| visit.line.receive());
     let expected = [
-        ServerMessage::Ack(3),
-        ServerMessage::Ack(6),
-        ServerMessage::HeartbeatAck,
+        ServerMessage::Ack(Ack::durable(3)),
+        ServerMessage::Ack(Ack::durable(6)),
+        ServerMessage::HeartbeatAck(Ack::durable(6)),
     ];
     assert_eq!(answers, expected);
 }

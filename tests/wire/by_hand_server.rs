@@ -4,7 +4,7 @@ use crate::harness::peer::connect;
 use crate::harness::wire::host::{Host, every, greet_with, next_heartbeat, next_report};
 use crate::harness::wire::line::Line;
 use crate::harness::wire::message::{
-    Challenge, ClientMessage, Reason, Refused, Report, ServerMessage, Welcome,
+    Ack, Challenge, ClientMessage, Reason, Refused, Report, ServerMessage, Welcome,
 };
 use crate::harness::wire::proof;
 use crate::harness::{Client, PORTS, Sandbox};
@@ -26,7 +26,9 @@ fn reports(line: &mut Line, hits: u32) -> Vec<Report> {
     while seen < hits {
         let report = next_report(line);
         let count = u64::try_from(report.hits.len()).unwrap();
-        line.send(&ServerMessage::Ack(report.first_sequence + count - 1));
+        line.send(&ServerMessage::Ack(Ack::durable(
+            report.first_sequence + count - 1,
+        )));
         seen += report.hits.iter().map(|hit| hit.count).sum::<u32>();
         reports.push(report);
     }
@@ -54,7 +56,7 @@ fn hits_come_with_source_ports_and_count() {
     assert_eq!(hit.source, IpAddr::from(source));
     assert_eq!((hit.source_port, hit.trap_port), (port, PORTS[1]));
     assert_eq!(hit.probe, 0);
-    line.send(&ServerMessage::Ack(1));
+    line.send(&ServerMessage::Ack(Ack::durable(1)));
     for _ in 0..20 {
         connect(source, client.address, PORTS[2]);
     }
@@ -251,9 +253,12 @@ fn whatever_else_answers_is_named() {
             "the server speaks TLS: pass --cert",
         ),
         (&[0, 0, 0, 1, 9], "a message that does not decode"),
-        (&[0, 0, 0, 2, 4, 0], "a message with 1 bytes left over"),
         (
-            &[0, 0, 0, 1, 4],
+            &[0, 0, 0, 4, 4, 0, 0, 0],
+            "a message with 1 bytes left over",
+        ),
+        (
+            &[0, 0, 0, 3, 4, 0, 0],
             "the server did not answer with a challenge",
         ),
         (&[], "the server closed the connection"),

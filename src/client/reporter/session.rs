@@ -89,8 +89,8 @@ impl Session {
         };
         self.say(&ClientMessage::Report(report))?;
         match self.hear()? {
-            ServerMessage::Ack(up_to) => {
-                backlog.acknowledge(up_to);
+            ServerMessage::Ack(ack) => {
+                backlog.acknowledge(ack);
                 Ok(())
             }
             other => Err(unexpected(other, "an acknowledgement")),
@@ -111,7 +111,10 @@ impl Session {
             dropped: status.metrics.dropped.get(),
         }))?;
         match self.hear()? {
-            ServerMessage::HeartbeatAck => Ok(()),
+            ServerMessage::HeartbeatAck(ack) => {
+                backlog.acknowledge(ack);
+                Ok(())
+            }
             other => Err(unexpected(other, "the heartbeat's acknowledgement")),
         }
     }

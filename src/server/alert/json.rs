@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::event::Timestamp;
 use crate::server::alert::{Alert, Exactness, Sampled, Shape, Statistic};
 
 /// The alert as one line of JSON, without its end.
@@ -91,7 +90,7 @@ struct StatisticRecord {
 impl<'a> Record<'a> {
     fn new(alert: &'a Alert) -> Self {
         Self {
-            time: millis(alert.time),
+            time: alert.time.precise(),
             action: alert.action.name(),
             incident: &alert.incident,
             detector: alert.detector.name(),
@@ -108,8 +107,8 @@ impl<'a> Record<'a> {
                 value: alert.subject.to_string(),
                 name: alert.subject_name.as_deref(),
             },
-            first_seen: millis(alert.first_seen),
-            last_seen: millis(alert.last_seen),
+            first_seen: alert.first_seen.precise(),
+            last_seen: alert.last_seen.precise(),
             hits: alert.hits,
             first_contacts: alert.first_contacts,
             clients: sampled(&alert.clients, |client, hits| ClientRecord {
@@ -158,12 +157,4 @@ fn statistics(alert: &Alert) -> BTreeMap<&'static str, StatisticRecord> {
         .iter()
         .map(|each| (each.detector.name(), record(each)))
         .collect()
-}
-
-fn millis(time: Timestamp) -> String {
-    let millis = i64::try_from(time.as_micros() / 1000).unwrap_or(i64::MAX);
-    match jiff::Timestamp::from_millisecond(millis) {
-        Ok(exact) => format!("{exact:.3}"),
-        Err(_) => time.to_string(),
-    }
 }

@@ -60,6 +60,15 @@ pub struct Alert {
     pub notes: Vec<String>,
 }
 
+/// An alert with its place among all alerts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Issued {
+    /// Counted from 1 for the server's life.
+    pub number: u64,
+    /// What is said.
+    pub alert: Alert,
+}
+
 /// What became of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -213,6 +222,9 @@ impl Action {
 }
 
 impl Severity {
+    /// All of them, ascending.
+    pub const ALL: [Self; 4] = [Self::Informational, Self::Low, Self::Medium, Self::High];
+
     /// The severity's name in alerts.
     pub const fn name(self) -> &'static str {
         match self {
@@ -225,6 +237,9 @@ impl Severity {
 }
 
 impl Shape {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Horizontal, Self::Vertical, Self::Block];
+
     /// The shape's name in alerts.
     pub const fn name(self) -> &'static str {
         match self {

@@ -56,14 +56,14 @@ impl Clients {
         }
     }
 
-    /// Notes that a client has come, and returns the last number of its sequence that was taken
-    /// in, if any was. When there is no room, the client not heard from for longest is forgotten.
-    pub fn welcome(&mut self, id: ClientId, name: &str, now: Timestamp) -> Option<u64> {
+    /// Notes that a client has come. When there is no room, the client not heard from for longest
+    /// is forgotten.
+    pub fn welcome(&mut self, id: ClientId, name: &str, now: Timestamp) {
         if let Some(client) = self.known.get_mut(&id) {
             name.clone_into(&mut client.name);
             client.heard = client.heard.max(now);
             client.farewell = Farewell::None;
-            return (client.progress > 0).then_some(client.progress);
+            return;
         }
         if self.known.len() >= self.bound {
             let longest = self.known.iter().min_by_key(|(_, client)| client.heard);
@@ -83,7 +83,21 @@ impl Clients {
                 missing: 0,
             },
         );
-        None
+    }
+
+    /// Takes up a client as it was before a restart; it counts as heard from at `now`.
+    pub fn remember(&mut self, id: ClientId, name: &str, now: Timestamp, progress: u64) {
+        self.welcome(id, name, now);
+        if let Some(client) = self.known.get_mut(&id) {
+            client.progress = progress;
+        }
+    }
+
+    /// Notes that a client was silent since `heard`, before a restart.
+    pub fn silent_since(&mut self, id: ClientId, heard: Timestamp) {
+        if let Some(client) = self.known.get_mut(&id) {
+            client.heard = heard;
+        }
     }
 
     /// Notes a sign of life.
@@ -193,7 +207,6 @@ mod tests {
                 up_to: 5
             }
         );
-        assert_eq!(clients.welcome(ID, "web-1", Timestamp::default()), Some(5));
     }
 
     #[test]

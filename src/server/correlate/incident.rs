@@ -58,13 +58,34 @@ enum Told {
 
 /// What makes another alert worth its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Gist {
-    hits: u64,
-    clients: usize,
-    ports: usize,
-    detectors: usize,
-    severity: Severity,
-    shape: Option<Shape>,
+pub struct Gist {
+    /// Its hits.
+    pub hits: u64,
+    /// The clients that saw it.
+    pub clients: usize,
+    /// The ports it touched.
+    pub ports: usize,
+    /// The detectors it tripped.
+    pub detectors: usize,
+    /// How much it matters.
+    pub severity: Severity,
+    /// How clients and ports lie.
+    pub shape: Option<Shape>,
+}
+
+/// What is known of an incident from before a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// When it was last told of.
+    pub at: Timestamp,
+    /// How many alerts there were.
+    pub alerts: u32,
+    /// What the last one said.
+    pub what: Gist,
+    /// The client whose silence it is about, if it is.
+    pub silent: Option<ClientId>,
+    /// When its first hit happened, or its silence began.
+    pub first_seen: Timestamp,
 }
 
 /// Whether there is something to say.
@@ -183,6 +204,18 @@ impl Incident {
             Told::Nothing => true,
             Told::Once { what, .. } => self.gist() != *what,
         }
+    }
+
+    /// Takes up what was told before a restart.
+    pub const fn remember(&mut self, memory: &Memory) {
+        let Memory {
+            at, alerts, what, ..
+        } = *memory;
+        self.told = Told::Once {
+            at,
+            alerts: if alerts == 0 { 1 } else { alerts },
+            what,
+        };
     }
 
     /// Notes that all there is has been said at `now`.

@@ -7,7 +7,7 @@ use crate::event::Timestamp;
 use crate::server::alert::{Action, Alert, Detector, Statistic, Subject};
 use crate::server::correlate::clients::Clients;
 use crate::server::correlate::describe::describe;
-use crate::server::correlate::incident::{Incident, Say};
+use crate::server::correlate::incident::{Incident, Memory, Say};
 use crate::server::correlate::window::Sighting;
 
 /// What an incident is about: its subject, and whether hits or silence.
@@ -113,6 +113,33 @@ impl Incidents {
         for key in over {
             self.close(key, now, clients, alerts);
         }
+    }
+
+    /// Closes without a word what was over before `now`.
+    pub fn settle(&mut self, now: Timestamp) {
+        let quiet = self.quiet;
+        self.open.retain(|_, incident| incident.ends(quiet) > now);
+        self.touched.clear();
+    }
+
+    /// Takes up what is known from before a restart: what is not in `memories` is not open. The
+    /// ids of those that are not here are returned.
+    pub fn resume(&mut self, memories: &BTreeMap<String, Memory>) -> Vec<String> {
+        self.open
+            .retain(|_, incident| match memories.get(&incident.id) {
+                Some(memory) => {
+                    incident.remember(memory);
+                    true
+                }
+                None => false,
+            });
+        self.touched.clear();
+        let here: BTreeSet<_> = self.open.values().map(|incident| &incident.id).collect();
+        memories
+            .keys()
+            .filter(|id| !here.contains(id))
+            .cloned()
+            .collect()
     }
 
     /// Closes an incident, if it is open.

@@ -29,6 +29,7 @@ use crate::server::alert::{Alert, Detector, Source, Statistic, Subject};
 use crate::server::correlate::allow::AllowList;
 use crate::server::correlate::clients::{Clients, Fresh};
 use crate::server::correlate::frequency::{History, Rule};
+use crate::server::correlate::incident::Memory;
 use crate::server::correlate::incidents::{Incidents, Key};
 use crate::server::correlate::silent_client::SilentClient;
 use crate::server::correlate::table::Table;
@@ -100,9 +101,28 @@ impl Correlator {
         self.incidents.reload(settings.incidents.quiet.get());
     }
 
-    /// Notes that a client has come; returns the last number of its sequence that was taken in.
-    pub fn welcome(&mut self, client: ClientId, name: &str, now: Timestamp) -> Option<u64> {
-        self.clients.welcome(client, name, now)
+    /// Takes up a client as it was before a restart; it counts as heard from at `now`.
+    pub fn remember(&mut self, client: ClientId, name: &str, now: Timestamp, progress: u64) {
+        self.clients.remember(client, name, now, progress);
+    }
+
+    /// Takes in an event from before a restart, of which everything was said then.
+    pub fn replay(&mut self, event: &Event) {
+        self.incidents.settle(event.received);
+        self.event(event, &mut Vec::new());
+    }
+
+    /// Takes up what is known of open incidents from before a restart, by their ids. The ids of
+    /// those that the replayed events do not explain are returned.
+    pub fn resume(&mut self, memories: &BTreeMap<String, Memory>, now: Timestamp) -> Vec<String> {
+        self.silent
+            .resume(memories, &mut self.clients, &mut self.incidents, now);
+        self.incidents.resume(memories)
+    }
+
+    /// Notes that a client has come.
+    pub fn welcome(&mut self, client: ClientId, name: &str, now: Timestamp) {
+        self.clients.welcome(client, name, now);
     }
 
     /// Notes a sign of life of a client.

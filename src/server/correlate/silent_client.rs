@@ -9,14 +9,14 @@
 //! If the server itself was suspended, everybody seems silent: a tick that comes later than a
 //! heartbeat after the one before it takes all clients as just heard from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::server::Silence;
 use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Alert, Detector, Statistic, Subject};
 use crate::server::correlate::clients::Clients;
-use crate::server::correlate::incident::Incident;
+use crate::server::correlate::incident::{Incident, Memory};
 use crate::server::correlate::incidents::{Incidents, Key};
 
 /// Silent clients that have an incident of their own.
@@ -78,6 +78,32 @@ impl SilentClient {
                 (false, true) => self.came_back(id, now, clients, incidents, alerts),
                 (true, true) | (false, false) => {}
             }
+        }
+    }
+
+    /// Takes up clients that were silent before a restart. Those that shared an incident about
+    /// the fleet count as heard from at `now`, and so does the fleet: if they do not come back,
+    /// they fall silent anew.
+    pub fn resume(
+        &mut self,
+        memories: &BTreeMap<String, Memory>,
+        clients: &mut Clients,
+        incidents: &mut Incidents,
+        now: Timestamp,
+    ) {
+        for (id, memory) in memories {
+            let Some(client) = memory.silent else {
+                continue;
+            };
+            let subject = Subject::Client(client);
+            let mut incident =
+                Incident::new(Detector::SilentClient, subject, &[], memory.first_seen);
+            incident.id.clone_from(id);
+            incident.clients.add(client, 0);
+            incident.trip(self.statistic(now.since(memory.first_seen)));
+            incidents.put(Key::Silence(subject), incident);
+            clients.silent_since(client, memory.first_seen);
+            self.alone.insert(client);
         }
     }
 

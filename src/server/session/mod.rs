@@ -3,6 +3,7 @@
 //! What is said in the [handshake] and what a failed proof costs ([delays]) is decided without
 //! sockets and clocks; [seats] knows who is connected. This file does the talking.
 
+pub mod attendant;
 pub mod clock_offset;
 pub mod delays;
 pub mod handshake;
@@ -14,25 +15,25 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::{debug, info};
 use rustls::ServerConfig;
 
 use crate::clock;
 use crate::config::server::Limits;
 use crate::entropy;
-use crate::event::{ClientId, Timestamp};
+use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
 use crate::net::link::Link;
 use crate::net::permits::Permit;
-use crate::server::intake::{Batch, Intake};
-use crate::server::session::clock_offset::ClockOffset;
+use crate::server::intake::{Arrival, Intake};
+use crate::server::session::attendant::Attendant;
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::{Applicant, Gate};
 use crate::server::session::refusal::Refusal;
 use crate::server::session::seats::{Seat, Seats};
 use crate::shutdown::Stop;
 use crate::wire::frame::{self, FrameError, MAX_EARLY_FRAME, MAX_FRAME, PREAMBLE, VERSION};
-use crate::wire::message::{ClientMessage, Heartbeat, MessageError, ServerMessage, decode, encode};
+use crate::wire::message::{MessageError, ServerMessage, decode, encode};
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -224,7 +225,14 @@ fn take_seat<'a>(
 fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(), End> {
     let Seated { applicant, seat } = seated;
     let now = Timestamp::from(clock::wall());
-    let acknowledged = context.intake.welcome(applicant.id, &applicant.name, now);
+    let progress = context.intake.welcome(&Arrival {
+        client: applicant.id,
+        name: &applicant.name,
+        version: &applicant.version,
+        address: seat.address(),
+        now,
+    });
+    let acknowledged = Some(progress.durable()).filter(|up_to| *up_to > 0);
     let heartbeat = context.limits.heartbeat.get();
     context.metrics.sessions.one();
     info!(
@@ -232,18 +240,11 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         applicant.name, applicant.id, applicant.version
     );
     link.set_deadline(clock::monotonic() + WRITE);
-    frame::write(
-        link,
-        &context
-            .gate
-            .welcome(applicant, acknowledged, heartbeat, now)?,
-    )?;
-    let mut attendant = Attendant {
-        client: applicant.id,
-        name: &applicant.name,
-        offset: ClockOffset::default(),
-        complaint: None,
-    };
+    let welcome = context
+        .gate
+        .welcome(applicant, acknowledged, heartbeat, now)?;
+    frame::write(link, &welcome)?;
+    let mut attendant = Attendant::new(&context.intake, applicant.id, &applicant.name, progress);
     let mut message = Vec::new();
     loop {
         // Three heartbeats: a client that is silent for so long is gone.
@@ -258,7 +259,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         heard?;
         seat.heard();
         link.set_deadline(clock::monotonic() + WRITE);
-        match attendant.answer(&message, context)? {
+        match attendant.answer(decode(&message)?, Timestamp::from(clock::wall()))? {
             Some(answer) => frame::write(link, &encode(&answer)?)?,
             None => return Ok(()),
         }
@@ -267,75 +268,6 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
 
 /// For writing an answer to a client that does not read.
 const WRITE: Duration = Duration::from_secs(10);
-
-struct Attendant<'a> {
-    client: ClientId,
-    name: &'a str,
-    offset: ClockOffset,
-    complaint: Option<String>,
-}
-
-impl Attendant<'_> {
-    /// The answer to a message; `None` to a goodbye.
-    fn answer(&mut self, message: &[u8], context: &Context) -> Result<Option<ServerMessage>, End> {
-        let now = Timestamp::from(clock::wall());
-        match decode(message)? {
-            ClientMessage::Report(report) => {
-                let up_to = context.intake.report(&Batch {
-                    client: self.client,
-                    first_sequence: report.first_sequence,
-                    hits: report.hits()?,
-                    received: now,
-                    correction: self.offset.correction(),
-                });
-                Ok(Some(ServerMessage::Ack(up_to)))
-            }
-            ClientMessage::Heartbeat(heartbeat) => {
-                let heartbeat = heartbeat.checked()?;
-                self.offset
-                    .note(Timestamp::from_micros(heartbeat.clock), now, self.name);
-                self.complain(&heartbeat);
-                context.intake.heartbeat(self.client, now);
-                Ok(Some(ServerMessage::HeartbeatAck))
-            }
-            ClientMessage::Goodbye => {
-                context.intake.farewell(self.client);
-                Ok(None)
-            }
-            ClientMessage::Hello(_) | ClientMessage::Proof(_) => Err(Refusal::OutOfTurn.into()),
-        }
-    }
-}
-
-impl Attendant<'_> {
-    /// Says what is wrong with a client when it changes.
-    fn complain(&mut self, heartbeat: &Heartbeat) {
-        let complaint = complaint(heartbeat);
-        if complaint != self.complaint {
-            match &complaint {
-                Some(what) => warn!("client {}: {what}", self.name),
-                None => info!("client {}: all is well again", self.name),
-            }
-            self.complaint = complaint;
-        }
-    }
-}
-
-fn complaint(heartbeat: &Heartbeat) -> Option<String> {
-    let traps = heartbeat.traps.len();
-    if traps < usize::from(heartbeat.traps_wanted) {
-        return Some(format!(
-            "only {traps} of {} traps are open",
-            heartbeat.traps_wanted
-        ));
-    }
-    (heartbeat.dropped > 0).then(|| {
-        format!(
-            "{} hits were dropped: its backlog was full",
-            heartbeat.dropped
-        )
-    })
-}
 
 fn refuse(link: &mut Link, refusal: &Refusal) {
     link.set_deadline(clock::monotonic() + Duration::from_secs(1));

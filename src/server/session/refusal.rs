@@ -34,6 +34,8 @@ pub enum Refusal {
     IdentityInUse(IpAddr),
     /// There is no room for another session.
     TooManySessions,
+    /// The store's queue is full, because the disk takes nothing.
+    StoreFull,
     /// The same client has connected anew.
     Superseded,
     /// The server stops.
@@ -72,6 +74,9 @@ impl fmt::Display for Refusal {
                 "the server holds as many sessions as it may: raise limits.sessions or its limit \
                  on open files",
             ),
+            Self::StoreFull => f.write_str(
+                "the server cannot write its store, and its queue is full: free space on its disk",
+            ),
             Self::Superseded => f.write_str("the same client has connected anew"),
             Self::ShuttingDown => f.write_str("the server is shutting down"),
         }
@@ -83,7 +88,9 @@ impl Refusal {
     pub fn message(&self) -> Refused {
         let retry_after = match self {
             Self::ShuttingDown | Self::Superseded => Duration::ZERO,
-            Self::TooManySessions | Self::IdentityInUse(_) => Duration::from_secs(10),
+            Self::TooManySessions | Self::StoreFull | Self::IdentityInUse(_) => {
+                Duration::from_secs(10)
+            }
             _ => Duration::from_secs(5),
         };
         Refused {
@@ -104,6 +111,7 @@ impl Refusal {
             Self::TooManySessions => Reason::TooManySessions,
             Self::ShuttingDown => Reason::ShuttingDown,
             Self::Superseded => Reason::Superseded,
+            Self::StoreFull => Reason::StoreFull,
             Self::PlainRequired
             | Self::NotAClient
             | Self::Frame

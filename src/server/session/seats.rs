@@ -41,6 +41,7 @@ struct Occupant {
 pub struct Seat<'a> {
     seats: &'a Seats,
     client: ClientId,
+    address: IpAddr,
     number: u64,
     heard: Arc<AtomicU64>,
 }
@@ -90,6 +91,7 @@ impl Seats {
         Ok(Seat {
             seats: self,
             client,
+            address,
             number,
             heard,
         })
@@ -112,6 +114,11 @@ impl Seats {
 }
 
 impl Seat<'_> {
+    /// Where the client came from.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Notes a sign of life.
     pub fn heard(&self) {
         self.heard.store(self.seats.now(), Ordering::Relaxed);

@@ -8,36 +8,72 @@ use crossbeam_channel::Receiver;
 use log::error;
 
 use crate::config::server::Format;
-use crate::server::alert::{Alert, json, text};
+use crate::server::alert::{Issued, json, text};
 use crate::shutdown::Stop;
 
 /// How long to wait before a failed write is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Writes alerts until there are no more, or nobody reads them any more.
-///
-/// A full disk is waited for. A closed pipe ends it.
-pub fn run(alerts: &Receiver<Arc<Alert>>, format: Format, out: &mut impl Write, stop: &Stop) {
-    let mut complained = false;
-    for alert in alerts {
-        let mut line = match format {
-            Format::Text => text::line(&alert),
-            Format::Json => json::line(&alert).unwrap_or_else(|error| error.to_string()),
-        };
-        line.push('\n');
-        while let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                error!("nobody reads the alerts on standard output any more");
-                return;
-            }
-            if !complained {
-                error!("cannot write alerts to standard output: {error}; trying on");
-                complained = true;
-            }
-            if stop.wait(PAUSE) {
+/// What the sink needs to know.
+pub struct Stdout<'a, W, D> {
+    /// How alerts are written.
+    pub format: Format,
+    /// Where.
+    pub out: &'a mut W,
+    /// Told of each alert's number when it has been written.
+    pub delivered: D,
+    /// When to give up on a write that fails.
+    pub stop: Stop,
+}
+
+impl<W: Write, D: Fn(u64)> Stdout<'_, W, D> {
+    /// Writes first what was left over, as numbers and lines, and then alerts, until there are no
+    /// more, or nobody reads them any more.
+    ///
+    /// A full disk is waited for. A closed pipe ends it.
+    pub fn run(mut self, left_over: Vec<(u64, String)>, alerts: &Receiver<Arc<Issued>>) {
+        for (number, line) in left_over {
+            if self.write(number, line) == Outcome::GivenUp {
                 return;
             }
         }
-        complained = false;
+        for issued in alerts {
+            let line = match self.format {
+                Format::Text => text::line(&issued.alert),
+                Format::Json => json::line(&issued.alert).unwrap_or_else(|error| error.to_string()),
+            };
+            if self.write(issued.number, line) == Outcome::GivenUp {
+                return;
+            }
+        }
     }
+
+    fn write(&mut self, number: u64, mut line: String) -> Outcome {
+        line.push('\n');
+        let mut complained = false;
+        while let Err(error) = self
+            .out
+            .write_all(line.as_bytes())
+            .and_then(|()| self.out.flush())
+        {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                error!("nobody reads the alerts on standard output any more");
+                return Outcome::GivenUp;
+            }
+            if !std::mem::replace(&mut complained, true) {
+                error!("cannot write alerts to standard output: {error}; trying on");
+            }
+            if self.stop.wait(PAUSE) {
+                return Outcome::GivenUp;
+            }
+        }
+        (self.delivered)(number);
+        Outcome::Written
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Written,
+    GivenUp,
 }

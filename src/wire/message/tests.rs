@@ -19,7 +19,7 @@ fn hits() -> impl Strategy<Value = Vec<Hit>> {
                 source: source.to_canonical(),
                 source_port: port,
                 trap_port: !port,
-                probe: probe(kind).unwrap(),
+                probe: Probe::from_code(kind).unwrap(),
                 count: NonZeroU32::new(count).unwrap(),
             }
         });
@@ -89,7 +89,11 @@ fn an_ordinary_hit_over_ipv4_takes_at_most_28_bytes() {
 
 #[test]
 fn bytes_left_over_are_an_error() {
-    let mut bytes = encode(&ServerMessage::Ack(7)).unwrap();
+    let mut bytes = encode(&ServerMessage::Ack(Ack {
+        received: 7,
+        durable: 7,
+    }))
+    .unwrap();
     bytes.push(0);
     assert_eq!(
         decode::<ServerMessage>(&bytes),

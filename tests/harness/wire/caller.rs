@@ -123,7 +123,10 @@ impl Visit {
     pub fn report(&mut self, report: Report) -> u64 {
         self.line.send(&ClientMessage::Report(report));
         match self.line.receive() {
-            ServerMessage::Ack(up_to) => up_to,
+            ServerMessage::Ack(ack) => {
+                assert_eq!(ack.received, ack.durable, "the store takes everything");
+                ack.received
+            }
             other => panic!("not an acknowledgement: {other:?}"),
         }
     }
@@ -132,7 +135,10 @@ impl Visit {
     pub fn heartbeat(&mut self, heartbeat: Heartbeat) {
         self.line.send(&ClientMessage::Heartbeat(heartbeat));
         let answer: ServerMessage = self.line.receive();
-        assert_eq!(answer, ServerMessage::HeartbeatAck);
+        assert!(
+            matches!(answer, ServerMessage::HeartbeatAck(_)),
+            "{answer:?}"
+        );
     }
 
     /// Says goodbye, after which the server closes.

@@ -11,7 +11,7 @@ use crate::harness::wire::caller::now;
 use crate::harness::wire::codec::{decode, encode};
 use crate::harness::wire::line::{Line, serve};
 use crate::harness::wire::message::{
-    Challenge, ClientMessage, Heartbeat, Hello, Report, ServerMessage, Welcome,
+    Ack, Challenge, ClientMessage, Heartbeat, Hello, Report, ServerMessage, Welcome,
 };
 use crate::harness::wire::proof;
 
@@ -136,7 +136,7 @@ pub fn next_report(line: &mut Line) -> Report {
     loop {
         match line.receive() {
             ClientMessage::Report(report) => return report,
-            ClientMessage::Heartbeat(_) => line.send(&ServerMessage::HeartbeatAck),
+            ClientMessage::Heartbeat(_) => line.send(&ServerMessage::HeartbeatAck(Ack::default())),
             other => panic!("neither a report nor a heartbeat: {other:?}"),
         }
     }
@@ -146,7 +146,7 @@ pub fn next_report(line: &mut Line) -> Report {
 pub fn next_heartbeat(line: &mut Line) -> Heartbeat {
     match line.receive() {
         ClientMessage::Heartbeat(heartbeat) => {
-            line.send(&ServerMessage::HeartbeatAck);
+            line.send(&ServerMessage::HeartbeatAck(Ack::default()));
             heartbeat
         }
         other => panic!("not a heartbeat: {other:?}"),

@@ -20,8 +20,30 @@ pub enum ServerMessage {
     Refused(Refused),
     Challenge(Challenge),
     Welcome(Welcome),
-    Ack(u64),
-    HeartbeatAck,
+    Ack(Ack),
+    HeartbeatAck(Ack),
+}
+
+/// How far hits have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ack {
+    pub received: u64,
+    pub durable: u64,
+}
+
+impl Ack {
+    /// Everything up to this number is on the disk.
+    pub fn durable(up_to: u64) -> Self {
+        Self {
+            received: up_to,
+            durable: up_to,
+        }
+    }
+
+    fn walk(&mut self, visitor: &mut impl Visitor) -> Result<(), Wrong> {
+        visitor.unsigned("received", 64, &mut self.received)?;
+        visitor.unsigned("durable", 64, &mut self.durable)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,11 +125,12 @@ pub enum Reason {
     Protocol,
     ShuttingDown,
     Superseded,
+    StoreFull,
 }
 
 impl Reason {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TlsRequired,
         Self::Version,
         Self::SecretMissing,
@@ -118,6 +141,7 @@ impl Reason {
         Self::Protocol,
         Self::ShuttingDown,
         Self::Superseded,
+        Self::StoreFull,
     ];
 }
 
@@ -160,7 +184,7 @@ impl Coded for ClientMessage {
 
 impl Coded for ServerMessage {
     fn blank() -> Self {
-        Self::HeartbeatAck
+        Self::HeartbeatAck(Ack::default())
     }
 
     fn walk(&mut self, visitor: &mut impl Visitor) -> Result<(), Wrong> {
@@ -170,10 +194,10 @@ impl Coded for ServerMessage {
             Self::Challenge(_) => 1,
             Self::Welcome(_) => 2,
             Self::Ack(_) => 3,
-            Self::HeartbeatAck => 4,
+            Self::HeartbeatAck(_) => 4,
         };
         visitor.variant("message", &NAMES, &mut number)?;
-        if matches!(self, Self::HeartbeatAck) {
+        if matches!(self, Self::HeartbeatAck(_)) && number != 4 {
             *self = match number {
                 0 => Self::Refused(Refused {
                     reason: Reason::Protocol,
@@ -182,16 +206,14 @@ impl Coded for ServerMessage {
                 }),
                 1 => Self::Challenge(Challenge::default()),
                 2 => Self::Welcome(Welcome::default()),
-                3 => Self::Ack(0),
-                _ => Self::HeartbeatAck,
+                _ => Self::Ack(Ack::default()),
             };
         }
         match self {
             Self::Refused(refused) => refused.walk(visitor),
             Self::Challenge(challenge) => challenge.walk(visitor),
             Self::Welcome(welcome) => welcome.walk(visitor),
-            Self::Ack(up_to) => visitor.unsigned("up_to", 64, up_to),
-            Self::HeartbeatAck => Ok(()),
+            Self::Ack(ack) | Self::HeartbeatAck(ack) => ack.walk(visitor),
         }
     }
 }

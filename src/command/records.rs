@@ -1,0 +1,286 @@
+//! `vft alerts`, `vft events`, `vft clients`: what a server has stored.
+
+use std::io::{self, BufWriter, Write};
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use crate::cli::records::{
+    AlertsArgs, AlertsCommand, ClientsArgs, EventFormat, EventsArgs, StoreArgs, When,
+};
+use crate::clock;
+use crate::command::print;
+use crate::config::server::{Format, Network};
+use crate::config::state;
+use crate::event::{Event, Timestamp};
+use crate::exit::{Failure, Kind};
+use crate::server::store::FILE;
+use crate::server::store::reader::{More, Reader, Selection, StoredClient, StoredIncident, Which};
+
+/// Lists incidents, or shows one.
+pub fn alerts(args: &AlertsArgs) -> Result<(), Failure> {
+    let reader = open(&args.store)?;
+    if let Some(AlertsCommand::Show { id }) = &args.command {
+        return show(&reader, id.trim_start_matches('#'), args.format);
+    }
+    let which = if args.open { Which::Open } else { Which::All };
+    let incidents = reader.incidents(which)?;
+    match args.format {
+        Format::Json => print(&lines(
+            incidents.iter().map(|incident| incident.line.clone()),
+        )),
+        Format::Text if incidents.is_empty() => print("no incidents\n"),
+        Format::Text => print(&lines(incidents.iter().map(one_line))),
+    }
+}
+
+/// Lists events.
+pub fn events(args: &EventsArgs) -> Result<(), Failure> {
+    let reader = open(&args.store)?;
+    let now = Timestamp::from(clock::wall());
+    let time = |when: When| match when {
+        When::At(micros) => Timestamp::from_micros(micros),
+        When::Ago(ago) => now.before(ago),
+    };
+    let selection = Selection {
+        source: args.source.map(|network| network.0),
+        port: args.port,
+        client: args.client.as_ref().map(|client| client.to_lowercase()),
+        since: args.since.map(time),
+        until: args.until.map(time),
+    };
+    write_events(
+        &reader,
+        &selection,
+        args.limit.unwrap_or(u64::MAX),
+        args.format,
+    )
+}
+
+/// Lists clients.
+pub fn clients(args: &ClientsArgs) -> Result<(), Failure> {
+    let clients = open(&args.store)?.clients()?;
+    match args.format {
+        Format::Json => print(&lines(
+            clients.iter().map(|client| object(client).to_string()),
+        )),
+        Format::Text if clients.is_empty() => print("no clients\n"),
+        Format::Text => {
+            let now = Timestamp::from(clock::wall());
+            let header = "NAME                 LAST HEARD        TRAPS                            \
+                          MISSING  DROPPED  BACKLOG  VERSION  ADDRESS"
+                .to_owned();
+            let rows = clients.iter().map(|client| row(client, now));
+            print(&lines(std::iter::once(header).chain(rows)))
+        }
+    }
+}
+
+fn open(args: &StoreArgs) -> Result<Reader, Failure> {
+    let path = state::folder(args.state_dir.as_deref())
+        .join("server")
+        .join(FILE);
+    Ok(Reader::open(&path)?)
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.map(|line| line + "\n").collect()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or("?")
+}
+
+fn one_line(incident: &StoredIncident) -> String {
+    let alert: Value = serde_json::from_str(&incident.line).unwrap_or_default();
+    let subject = alert.get("subject").unwrap_or(&Value::Null);
+    let name = subject.get("name").or_else(|| subject.get("value"));
+    format!(
+        "#{} {} {:<6} {:<13} {:<16} {}",
+        incident.id,
+        text(&alert, "time"),
+        text(&alert, "action"),
+        text(&alert, "severity"),
+        name.and_then(Value::as_str).unwrap_or("?"),
+        text(&alert, "title"),
+    )
+}
+
+fn show(reader: &Reader, id: &str, format: Format) -> Result<(), Failure> {
+    let incident = reader.incident(id)?.ok_or_else(|| {
+        Failure::new(Kind::Runtime, format!("there is no incident #{id}"))
+            .hint("`vft alerts` lists them")
+    })?;
+    let alerts = reader.alerts(id)?;
+    if format == Format::Json {
+        return print(&lines(alerts.into_iter()));
+    }
+    let last: Value = serde_json::from_str(&incident.line).unwrap_or_default();
+    let mut out = one_line(&incident) + "\n\n" + text(&last, "explain") + "\n";
+    for line in &alerts {
+        let alert: Value = serde_json::from_str(line).unwrap_or_default();
+        out += &format!(
+            "\n{} {:<6} {}",
+            text(&alert, "time"),
+            text(&alert, "action"),
+            text(&alert, "title")
+        );
+    }
+    if let Some(hint) = last.get("allow_hint").and_then(Value::as_str) {
+        out += &format!("\n\nto mute exactly this, in the server's settings:\n\n{hint}");
+    }
+    out += "\n\nevents:\n";
+    print(&out)?;
+    write_events(reader, &evidence(&last), EVIDENCE, EventFormat::Text)
+}
+
+/// Events that are shown with an incident.
+const EVIDENCE: u64 = 1000;
+
+/// The events that an incident rests on, as far as its last alert names them.
+fn evidence(alert: &Value) -> Selection {
+    let time = |name: &str| {
+        let time: jiff::Timestamp = text(alert, name).parse().ok()?;
+        u64::try_from(time.as_microsecond())
+            .ok()
+            .map(Timestamp::from_micros)
+    };
+    let subject = alert.get("subject").unwrap_or(&Value::Null);
+    let value = text(subject, "value");
+    let kind = text(subject, "kind");
+    // Alerts have milliseconds, events microseconds.
+    let until = time("last_seen").map(|last| last.after(std::time::Duration::from_millis(1)));
+    Selection {
+        source: (kind == "source").then(|| network(value)).flatten(),
+        port: (kind == "port").then(|| value.parse().ok()).flatten(),
+        client: (kind == "client").then(|| value.to_owned()),
+        since: time("first_seen"),
+        until,
+    }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse::<Network>().ok().map(|network| network.0)
+}
+
+fn write_events(
+    reader: &Reader,
+    selection: &Selection,
+    limit: u64,
+    format: EventFormat,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut outcome = match format {
+        EventFormat::Csv => writeln!(out, "time,client,source,source_port,trap_port,probe,count"),
+        EventFormat::Text | EventFormat::Json => Ok(()),
+    };
+    let mut left = limit;
+    reader.events(selection, |event, name| {
+        if left == 0 || outcome.is_err() {
+            return More::Enough;
+        }
+        left -= 1;
+        outcome = match format {
+            EventFormat::Text => writeln!(out, "{}", event_text(event, name)),
+            EventFormat::Json => writeln!(out, "{}", event_object(event, name)),
+            EventFormat::Csv => event_csv(&mut out, event, name),
+        };
+        More::Please
+    })?;
+    match outcome.and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::new(
+            Kind::Runtime,
+            format!("cannot write to standard output: {error}"),
+        )),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn event_text(event: &Event, name: &str) -> String {
+    let hit = &event.hit;
+    format!(
+        "{} {:<20} {:<39} {:>5} → {:<5} {} ×{}",
+        event.at.precise(),
+        name,
+        hit.source,
+        hit.source_port,
+        hit.trap_port,
+        hit.probe.name(),
+        hit.count
+    )
+}
+
+fn event_object(event: &Event, name: &str) -> Value {
+    let hit = &event.hit;
+    json!({
+        "time": event.at.precise(),
+        "received": event.received.precise(),
+        "client": event.client.to_string(),
+        "client_name": name,
+        "sequence": event.sequence,
+        "source": hit.source.to_string(),
+        "source_port": hit.source_port,
+        "trap_port": hit.trap_port,
+        "probe": hit.probe.name(),
+        "count": hit.count,
+    })
+}
+
+fn event_csv(out: &mut impl Write, event: &Event, name: &str) -> io::Result<()> {
+    let hit = &event.hit;
+    let mut record = csv::Writer::from_writer(out);
+    record.write_record([
+        event.at.precise(),
+        name.to_owned(),
+        hit.source.to_string(),
+        hit.source_port.to_string(),
+        hit.trap_port.to_string(),
+        hit.probe.name().to_owned(),
+        hit.count.to_string(),
+    ])?;
+    record.flush()
+}
+
+fn object(client: &StoredClient) -> Value {
+    let status = &client.status;
+    json!({
+        "id": client.id.to_string(),
+        "name": client.name,
+        "version": client.version,
+        "address": client.address,
+        "first_seen": client.first_seen.precise(),
+        "last_seen": client.last_seen.precise(),
+        "stopped": client.farewell,
+        "progress": client.progress,
+        "missing": client.missing,
+        "traps": status.traps.split_whitespace().collect::<Vec<_>>(),
+        "traps_wanted": status.traps_wanted,
+        "backlog": status.backlog,
+        "dropped": status.dropped,
+        "clock_offset_seconds": status.clock_offset / 1_000_000,
+    })
+}
+
+fn row(client: &StoredClient, now: Timestamp) -> String {
+    let status = &client.status;
+    let ago = humantime::format_duration(std::time::Duration::from_secs(
+        now.since(client.last_seen).as_secs(),
+    ));
+    let heard = if client.farewell {
+        "stopped".to_owned()
+    } else {
+        format!("{ago} ago")
+    };
+    format!(
+        "{:<20} {:<17} {:<32} {:>7}  {:>7}  {:>7}  {:<7}  {}",
+        client.name,
+        heard,
+        status.traps,
+        client.missing,
+        status.dropped,
+        status.backlog,
+        client.version,
+        client.address
+    )
+}

@@ -1,0 +1,122 @@
+//! A server that starts again goes on where it was.
+//!
+//! Clients are as the store has them. The engine gets the events again that its windows and open
+//! incidents rest on, in the order in which they arrived, and what it says to them is not said
+//! again. Then the store has the last word: an incident that is not open there is not open, and
+//! what was last told of one that is, was told. So an incident that was open stays open under its
+//! id, and is updated and closed as if nothing had happened.
+//!
+//! Clients that were silent stay silent; all others count as just heard from, because they have
+//! to find the server again first.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use log::{info, warn};
+use serde_json::Value;
+
+use crate::config::server::ServerSettings;
+use crate::event::{ClientId, Timestamp};
+use crate::server::alert::{Severity, Shape};
+use crate::server::correlate::Correlator;
+use crate::server::correlate::incident::{Gist, Memory};
+use crate::server::store::StoreError;
+use crate::server::store::reader::{Reader, StoredIncident, Which};
+
+/// What a server knows when it starts.
+#[derive(Debug)]
+pub struct Restored {
+    /// The engine as it was.
+    pub correlator: Correlator,
+    /// How far each client's hits are on the disk.
+    pub durable: Vec<(ClientId, u64)>,
+    /// The number of the last alert.
+    pub last_alert: u64,
+    /// Incidents that are open in the store and could not be restored.
+    pub lost: Vec<String>,
+    /// Alerts that may not have been written: number, text, JSON.
+    pub undelivered: Vec<(u64, String, String)>,
+}
+
+/// Room for clocks that differ and reports that were on their way.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Reads what a server needs to go on at `now`.
+pub fn restore(
+    reader: &Reader,
+    settings: &ServerSettings,
+    now: Timestamp,
+) -> Result<Restored, StoreError> {
+    let mut correlator = Correlator::new(settings);
+    let mut durable = Vec::new();
+    for client in reader.clients()? {
+        correlator.remember(client.id, &client.name, now, client.progress);
+        durable.push((client.id, client.progress));
+    }
+    let open = reader.incidents(Which::Open)?;
+    let oldest = open.iter().map(|incident| incident.first_seen).min();
+    let window = settings.detectors.longest_window().saturating_mul(2);
+    let since = now.before(window).min(oldest.unwrap_or(now)).before(MARGIN);
+    let mut events = 0_u64;
+    reader.arrived_since(since, |event| {
+        correlator.replay(&event);
+        events += 1;
+    })?;
+    let memories: BTreeMap<_, _> = open.iter().filter_map(memory).collect();
+    let lost = correlator.resume(&memories, now);
+    for id in &lost {
+        warn!("incident #{id} cannot be restored; it will be told of no more");
+    }
+    if events > 0 || !durable.is_empty() {
+        let (clients, incidents) = (durable.len(), memories.len());
+        info!("restored {clients} clients and {incidents} open incidents from {events} events");
+    }
+    let (last_alert, undelivered) = (reader.last_alert()?, reader.undelivered()?);
+    Ok(Restored {
+        correlator,
+        durable,
+        last_alert,
+        lost,
+        undelivered,
+    })
+}
+
+/// What an incident's last alert said.
+fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
+    let line: Value = serde_json::from_str(&incident.line).ok()?;
+    let count = |name: &str| usize::try_from(line.get(name)?.get("count")?.as_u64()?).ok();
+    let text = |name: &str| line.get(name)?.as_str();
+    let time: jiff::Timestamp = text("time")?.parse().ok()?;
+    let memory = Memory {
+        at: Timestamp::from_micros(u64::try_from(time.as_microsecond()).ok()?),
+        alerts: u32::try_from(incident.alerts).unwrap_or(u32::MAX),
+        what: Gist {
+            hits: line.get("hits")?.as_u64()?,
+            clients: count("clients")?,
+            ports: count("ports")?,
+            detectors: line.get("detectors")?.as_array()?.len(),
+            severity: Severity::ALL
+                .into_iter()
+                .find(|it| Some(it.name()) == text("severity"))?,
+            shape: Shape::ALL
+                .into_iter()
+                .find(|it| Some(it.name()) == text("shape")),
+        },
+        silent: silent_client(&line),
+        first_seen: incident.first_seen,
+    };
+    Some((incident.id.clone(), memory))
+}
+
+/// The client that an incident says is silent, if it does.
+fn silent_client(line: &Value) -> Option<ClientId> {
+    if line.get("detector")?.as_str()? != "silent-client" {
+        return None;
+    }
+    let digits = line.get("subject")?.get("value")?.as_str()?;
+    let mut id = [0; 16];
+    for (index, byte) in id.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(ClientId(id))
+}

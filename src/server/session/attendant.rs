@@ -1,0 +1,130 @@
+//! What a session answers to what its client says.
+
+use log::{info, warn};
+
+use crate::event::{ClientId, Timestamp};
+use crate::server::intake::{Batch, Intake, Progress};
+use crate::server::session::clock_offset::ClockOffset;
+use crate::server::session::refusal::Refusal;
+use crate::server::store::record::Status;
+use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage};
+
+/// A session's memory of its client.
+#[derive(Debug)]
+pub struct Attendant<'a> {
+    intake: &'a Intake,
+    client: ClientId,
+    name: &'a str,
+    progress: Progress,
+    received: u64,
+    offset: ClockOffset,
+    complaint: Option<String>,
+}
+
+impl<'a> Attendant<'a> {
+    /// An attendant for a client that has just been welcomed.
+    pub fn new(intake: &'a Intake, client: ClientId, name: &'a str, progress: Progress) -> Self {
+        let received = progress.durable();
+        Self {
+            intake,
+            client,
+            name,
+            progress,
+            received,
+            offset: ClockOffset::default(),
+            complaint: None,
+        }
+    }
+
+    /// The answer to a message that came at `now`; `None` to a goodbye.
+    pub fn answer(
+        &mut self,
+        message: ClientMessage,
+        now: Timestamp,
+    ) -> Result<Option<ServerMessage>, Refusal> {
+        match message {
+            ClientMessage::Report(report) => {
+                self.report(&report, now)?;
+                Ok(Some(ServerMessage::Ack(self.ack())))
+            }
+            ClientMessage::Heartbeat(heartbeat) => {
+                let heartbeat = heartbeat.checked().map_err(Refusal::Message)?;
+                self.heartbeat(&heartbeat, now);
+                Ok(Some(ServerMessage::HeartbeatAck(self.ack())))
+            }
+            ClientMessage::Goodbye => {
+                self.intake.farewell(self.client);
+                Ok(None)
+            }
+            ClientMessage::Hello(_) | ClientMessage::Proof(_) => Err(Refusal::OutOfTurn),
+        }
+    }
+
+    fn report(&mut self, report: &Report, now: Timestamp) -> Result<(), Refusal> {
+        let batch = Batch {
+            client: self.client,
+            first_sequence: report.first_sequence,
+            hits: report.hits().map_err(Refusal::Message)?,
+            received: now,
+            correction: self.offset.correction(),
+        };
+        let receipt = self.intake.report(&batch).ok_or(Refusal::StoreFull)?;
+        self.received = receipt.up_to;
+        self.intake.settle(receipt, &self.progress);
+        Ok(())
+    }
+
+    fn heartbeat(&mut self, heartbeat: &Heartbeat, now: Timestamp) {
+        self.offset
+            .note(Timestamp::from_micros(heartbeat.clock), now, self.name);
+        self.complain(heartbeat);
+        let status = Status {
+            traps: heartbeat
+                .traps
+                .iter()
+                .map(u16::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+            traps_wanted: heartbeat.traps_wanted,
+            backlog: heartbeat.backlog,
+            dropped: heartbeat.dropped,
+            clock_offset: self.offset.correction(),
+        };
+        self.intake.heartbeat(self.client, now, status);
+    }
+
+    fn ack(&self) -> Ack {
+        Ack {
+            received: self.received,
+            durable: self.progress.durable(),
+        }
+    }
+
+    /// Says what is wrong with a client when it changes.
+    fn complain(&mut self, heartbeat: &Heartbeat) {
+        let complaint = complaint(heartbeat);
+        if complaint != self.complaint {
+            match &complaint {
+                Some(what) => warn!("client {}: {what}", self.name),
+                None => info!("client {}: all is well again", self.name),
+            }
+            self.complaint = complaint;
+        }
+    }
+}
+
+fn complaint(heartbeat: &Heartbeat) -> Option<String> {
+    let traps = heartbeat.traps.len();
+    if traps < usize::from(heartbeat.traps_wanted) {
+        return Some(format!(
+            "only {traps} of {} traps are open",
+            heartbeat.traps_wanted
+        ));
+    }
+    (heartbeat.dropped > 0).then(|| {
+        format!(
+            "{} hits were dropped for want of room on its disk",
+            heartbeat.dropped
+        )
+    })
+}

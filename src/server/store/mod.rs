@@ -1,0 +1,65 @@
+//! The store: every event, client and alert the server has seen, on disk.
+//!
+//! One SQLite database, `store.db` in the state folder, in WAL mode with `synchronous = FULL`:
+//! what is committed outlives a power cut. One [writer] thread commits for everybody: while one
+//! commit is on its way the next gathers, so many sessions share one flush of the disk. Anybody
+//! may read it while the server runs.
+//!
+//! ```text
+//! client   key, id (16 bytes), name, version, address, first_seen, last_seen, farewell (0 or 1),
+//!          progress (last number of its sequence), missing, dropped, backlog, traps ("22 80"),
+//!          traps_wanted, clock_offset
+//! event    number (order of arrival), client (key), sequence, received, at, first, last,
+//!          source (4 or 16 bytes), source_port, trap_port, probe (as on the wire), count
+//! gap      client (key), first, last, noticed
+//! alert    number, incident, action, time, text (as standard output has it), line (JSON)
+//! incident id, opened, first_seen, last_seen, action, line (JSON of its last alert), alerts
+//! counter  name, value: `delivered` (last alert written to standard output)
+//! ```
+//!
+//! Times are microseconds since the Unix epoch, UTC. `user_version` is [`schema::VERSION`]; a
+//! store of a later version is not touched.
+
+pub mod reader;
+pub mod record;
+pub mod schema;
+pub mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The name of the file in the state folder.
+pub const FILE: &str = "store.db";
+
+/// Why the store cannot do what it should.
+#[derive(Debug)]
+pub enum StoreError {
+    /// It was made by a later version of vft.
+    Later(PathBuf, i64),
+    /// There is no store.
+    Absent(PathBuf),
+    /// SQLite's word on it: often a full disk.
+    Database(rusqlite::Error),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Later(path, version) => write!(
+                f,
+                "{} has version {version}, of a later release of vft than this one",
+                path.display()
+            ),
+            Self::Absent(path) => write!(f, "there is no store at {}", path.display()),
+            Self::Database(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}

@@ -1,0 +1,312 @@
+//! Reading the store: for a server that starts again, and for the commands that show it.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use ipnet::IpNet;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
+use crate::server::store::StoreError;
+use crate::server::store::record::{Status, address, address_bytes, integer, unsigned};
+use crate::server::store::schema;
+
+/// A store that is read.
+#[derive(Debug)]
+pub struct Reader {
+    database: Connection,
+}
+
+/// A client as the store has it.
+#[derive(Clone, Debug)]
+pub struct StoredClient {
+    /// Who it is.
+    pub id: ClientId,
+    /// What people call it.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+    /// Where it last came from.
+    pub address: String,
+    /// When it first came.
+    pub first_seen: Timestamp,
+    /// When it was last heard from.
+    pub last_seen: Timestamp,
+    /// Whether it said that it stops.
+    pub farewell: bool,
+    /// The last number of its sequence that was taken in.
+    pub progress: u64,
+    /// Numbers that never arrived.
+    pub missing: u64,
+    /// What it last said of itself.
+    pub status: Status,
+}
+
+/// An incident as the store has it.
+#[derive(Clone, Debug)]
+pub struct StoredIncident {
+    /// Its id.
+    pub id: String,
+    /// When its first hit happened.
+    pub first_seen: Timestamp,
+    /// Its last alert, as a line of JSON.
+    pub line: String,
+    /// How many alerts there were.
+    pub alerts: u64,
+}
+
+/// Which events to read.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only from this network.
+    pub source: Option<IpNet>,
+    /// Only to this trap port.
+    pub port: Option<u16>,
+    /// Only of the client with this name or id.
+    pub client: Option<String>,
+    /// Only those that happened at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those that happened before this time.
+    pub until: Option<Timestamp>,
+}
+
+const EVENT: &str = "SELECT client.id, client.name, event.sequence, event.received, event.at,
+    event.first, event.last, event.source, event.source_port, event.trap_port, event.probe,
+    event.count FROM event JOIN client ON client.key = event.client";
+
+impl Reader {
+    /// Opens the store at `path`, which a server may be writing.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: schema::open_to_read(path)?,
+        })
+    }
+
+    /// All clients, by name.
+    pub fn clients(&self) -> Result<Vec<StoredClient>, StoreError> {
+        let mut select = self.database.prepare(
+            "SELECT id, name, version, address, first_seen, last_seen, farewell, progress, missing,
+             traps, traps_wanted, backlog, dropped, clock_offset FROM client ORDER BY name, key",
+        )?;
+        let clients = select.query_map([], client)?.collect::<Result<_, _>>()?;
+        Ok(clients)
+    }
+
+    /// Incidents, lately updated ones last; only those that are not closed if so asked.
+    pub fn incidents(&self, which: Which) -> Result<Vec<StoredIncident>, StoreError> {
+        let mut select = self.database.prepare(
+            "SELECT id, first_seen, line, alerts FROM incident
+             WHERE ?1 OR action <> 'close' ORDER BY last_seen, id",
+        )?;
+        let all = which == Which::All;
+        let incidents = select
+            .query_map([all], incident)?
+            .collect::<Result<_, _>>()?;
+        Ok(incidents)
+    }
+
+    /// The incident with this id.
+    pub fn incident(&self, id: &str) -> Result<Option<StoredIncident>, StoreError> {
+        let found = self
+            .database
+            .query_row(
+                "SELECT id, first_seen, line, alerts FROM incident WHERE id = ?1",
+                [id],
+                incident,
+            )
+            .optional()?;
+        Ok(found)
+    }
+
+    /// The alerts of an incident, as lines of JSON, in order.
+    pub fn alerts(&self, incident: &str) -> Result<Vec<String>, StoreError> {
+        let mut select = self
+            .database
+            .prepare("SELECT line FROM alert WHERE incident = ?1 ORDER BY number")?;
+        let lines = select
+            .query_map([incident], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(lines)
+    }
+
+    /// The number of the last alert, 0 if there was none.
+    pub fn last_alert(&self) -> Result<u64, StoreError> {
+        let last: Option<i64> =
+            self.database
+                .query_row("SELECT max(number) FROM alert", [], |row| row.get(0))?;
+        Ok(last.map_or(0, unsigned))
+    }
+
+    /// Alerts that were not written to standard output as far as is known, as numbers and lines
+    /// of text and of JSON.
+    pub fn undelivered(&self) -> Result<Vec<(u64, String, String)>, StoreError> {
+        let mut select = self.database.prepare(
+            "SELECT number, text, line FROM alert WHERE number >
+             coalesce((SELECT value FROM counter WHERE name = 'delivered'), 0) ORDER BY number",
+        )?;
+        let alerts = select
+            .query_map([], |row| {
+                Ok((unsigned(row.get(0)?), row.get(1)?, row.get(2)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(alerts)
+    }
+
+    /// Hands the events that arrived at `since` or later to `take`, in the order of arrival.
+    pub fn arrived_since(
+        &self,
+        since: Timestamp,
+        mut take: impl FnMut(Event),
+    ) -> Result<(), StoreError> {
+        let first = self.first_arrived_since(since)?;
+        let mut select = self
+            .database
+            .prepare(&format!("{EVENT} WHERE number >= ?1 ORDER BY number"))?;
+        let mut rows = select.query([first])?;
+        while let Some(row) = rows.next()? {
+            if let Some((event, _)) = event(row)? {
+                take(event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the events of the selection and their clients' names to `take`, in the order of
+    /// arrival, until it has had enough.
+    pub fn events(
+        &self,
+        selection: &Selection,
+        mut take: impl FnMut(&Event, &str) -> More,
+    ) -> Result<(), StoreError> {
+        let mut select = self.database.prepare(&format!(
+            "{EVENT} WHERE (?1 IS NULL OR source BETWEEN ?1 AND ?6 AND length(source) = length(?1)) AND (?2 IS NULL OR trap_port = ?2)
+             AND (?3 IS NULL OR name = ?3 OR lower(hex(id)) = ?3)
+             AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5) ORDER BY number"
+        ))?;
+        let micros = |time: Timestamp| integer(time.as_micros());
+        let mut rows = select.query(params![
+            selection
+                .source
+                .map(|network| address_bytes(network.network())),
+            selection.port,
+            selection.client,
+            selection.since.map(micros),
+            selection.until.map(micros),
+            selection
+                .source
+                .map(|network| address_bytes(network.broadcast())),
+        ])?;
+        while let Some(row) = rows.next()? {
+            let Some((event, name)) = event(row)? else {
+                continue;
+            };
+            if take(&event, &name) == More::Enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the first event that arrived at `since` or later. Numbers follow arrival, so
+    /// it is found by halving, without an index.
+    fn first_arrived_since(&self, since: Timestamp) -> Result<i64, StoreError> {
+        let bounds = "SELECT coalesce(min(number), 1), coalesce(max(number), 0) + 1 FROM event";
+        let (mut low, mut high): (i64, i64) = self
+            .database
+            .query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut arrival = self
+            .database
+            .prepare("SELECT received FROM event WHERE number >= ?1 ORDER BY number LIMIT 1")?;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let received: i64 = arrival.query_row([middle], |row| row.get(0))?;
+            if received >= integer(since.as_micros()) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// Which incidents to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All there are.
+    All,
+    /// Those that are not closed.
+    Open,
+}
+
+/// Whether whoever reads wants to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// It does.
+    Please,
+    /// It does not.
+    Enough,
+}
+
+fn incident(row: &Row<'_>) -> rusqlite::Result<StoredIncident> {
+    Ok(StoredIncident {
+        id: row.get(0)?,
+        first_seen: time(row, 1)?,
+        line: row.get(2)?,
+        alerts: unsigned(row.get(3)?),
+    })
+}
+
+fn client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
+    Ok(StoredClient {
+        id: ClientId(row.get(0)?),
+        name: row.get(1)?,
+        version: row.get(2)?,
+        address: row.get(3)?,
+        first_seen: time(row, 4)?,
+        last_seen: time(row, 5)?,
+        farewell: row.get(6)?,
+        progress: unsigned(row.get(7)?),
+        missing: unsigned(row.get(8)?),
+        status: Status {
+            traps: row.get(9)?,
+            traps_wanted: row.get(10)?,
+            backlog: unsigned(row.get(11)?),
+            dropped: unsigned(row.get(12)?),
+            clock_offset: row.get(13)?,
+        },
+    })
+}
+
+/// An event with its client's name; `None` if the row makes no sense, which only damage explains.
+fn event(row: &Row<'_>) -> rusqlite::Result<Option<(Event, String)>> {
+    let source = address(&row.get::<_, Vec<u8>>(7)?);
+    let (probe, count) = (
+        Probe::from_code(row.get(10)?),
+        NonZeroU32::new(row.get(11)?),
+    );
+    let (Some(source), Some(probe), Some(count)) = (source, probe, count) else {
+        return Ok(None);
+    };
+    let hit = Hit {
+        first: time(row, 5)?,
+        last: time(row, 6)?,
+        source,
+        source_port: row.get(8)?,
+        trap_port: row.get(9)?,
+        probe,
+        count,
+    };
+    let event = Event {
+        client: ClientId(row.get(0)?),
+        sequence: unsigned(row.get(2)?),
+        received: time(row, 3)?,
+        at: time(row, 4)?,
+        hit,
+    };
+    Ok(Some((event, row.get(1)?)))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Ok(Timestamp::from_micros(unsigned(row.get(column)?)))
+}
