@@ -182,6 +182,21 @@ fn a_merged_hit_counts_as_its_count() {
 }
 
 #[test]
+fn a_merged_hit_drives_no_evidence_out() {
+    let mut story = Story::new("");
+    story.hit(0, SCANNER, 1, 22);
+    story.hit(1, SCANNER, 2, 80);
+    story.hits(2, SCANNER, 3, 445, 500);
+    assert_eq!(
+        story.told(),
+        ["open 192.0.2.66 [frequent-source, frequent-port, frequent-client] 502"]
+    );
+    let alert = &story.alerts[0];
+    assert_eq!((alert.ports.count, alert.clients.count), (3, 3));
+    assert_eq!(alert.severity, Severity::High);
+}
+
+#[test]
 fn separate_correlation_gives_each_detector_its_own_incident() {
     let mut story = Story::new("[incidents]\ncorrelation = \"separate\"");
     for second in 0..3 {

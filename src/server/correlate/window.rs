@@ -3,7 +3,8 @@
 //! Whether n hits lie within a window W that holds the newest one is decided by the last n. A
 //! sighting that comes late, but by no more than W, may fall into a window that begins up to 2 W
 //! before the newest; as long as the detector has not fired, that stretch holds fewer than 2 n
-//! hits, so 2 n are kept. A merged sighting counts as its count.
+//! hits, so 2 n are kept. A merged sighting counts as its count, but takes up one place: it drives
+//! nothing else out of the window, which is also the evidence for an incident.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -45,7 +46,6 @@ impl From<&Event> for Sighting {
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     sightings: VecDeque<Sighting>,
-    hits: u64,
 }
 
 impl Window {
@@ -60,7 +60,6 @@ impl Window {
             .count();
         self.sightings
             .insert(self.sightings.len().saturating_sub(later), sighting);
-        self.hits = self.hits.saturating_add(sighting.count.into());
         let most = self.most_around(sighting.at, span);
         self.trim(threshold.saturating_mul(2), span);
         most
@@ -88,11 +87,6 @@ impl Window {
     /// Forgets the sightings that `unwanted` picks.
     pub fn forget(&mut self, unwanted: impl Fn(&Sighting) -> bool) {
         self.sightings.retain(|kept| !unwanted(kept));
-        self.hits = self
-            .sightings
-            .iter()
-            .map(|kept| u64::from(kept.count))
-            .sum();
     }
 
     /// What is kept, oldest first.
@@ -100,18 +94,17 @@ impl Window {
         self.sightings.iter()
     }
 
-    /// Keeps the last `enough` hits, of which none older than two spans.
+    /// Keeps the last `enough` sightings, of which none older than two spans.
     fn trim(&mut self, enough: u64, span: Duration) {
         let Some(newest) = self.sightings.back().map(|kept| kept.at) else {
             return;
         };
+        let enough = usize::try_from(enough).unwrap_or(usize::MAX);
         let oldest = newest.before(span.saturating_mul(2));
         while let Some(front) = self.sightings.front() {
-            let left = self.hits.saturating_sub(front.count.into());
-            if left < enough && front.at >= oldest {
+            if self.sightings.len() <= enough && front.at >= oldest {
                 break;
             }
-            self.hits = left;
             self.sightings.pop_front();
         }
     }
