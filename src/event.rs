@@ -4,7 +4,7 @@
 //! own and convert, so a format can change its version without touching a detector.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -96,6 +96,24 @@ impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// What stands for everybody who can easily have this address: an IPv4 address for itself, an
+/// IPv6 address for its /64. A link-local one stands for itself: on every link there are others.
+pub fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !is_link_local(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        other => other,
+    }
+}
+
+/// Whether an address is one of those that every link has for itself (`fe80::/10`).
+pub fn is_link_local(address: Ipv6Addr) -> bool {
+    let [head, ..] = address.segments();
+    head & 0xffc0 == 0xfe80
 }
 
 /// How a hit was seen.

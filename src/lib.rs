@@ -32,6 +32,7 @@ mod logging;
 mod metrics;
 mod net;
 mod sanitize;
+mod seldom;
 mod server;
 mod shutdown;
 mod state;

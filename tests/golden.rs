@@ -38,7 +38,7 @@ fn settle_client(message: &mut ClientMessage) {
     match message {
         ClientMessage::Hello(hello) => {
             hello.nonce = [0; 32];
-            hello.boot_id = [0; 16];
+            hello.instance = [0; 16];
             "1.2.3".clone_into(&mut hello.version);
         }
         ClientMessage::Proof(proof) => {

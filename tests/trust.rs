@@ -26,7 +26,7 @@ fn complaint(client: &Process) -> String {
 
 /// Waits until the client has tried at least twice, and checks that it complained once.
 fn assert_tries_on(client: &Process) {
-    client.wait_for_log(|line| line.contains("DEBUG") && line.contains(": "));
+    client.wait_for_log(|line| line.contains("DEBUG") && line.contains("127.0.0.1:"));
     assert_eq!(
         client
             .lines(|line| matches!(line, Line::Err(text) if text.contains("trying on")))

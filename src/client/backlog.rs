@@ -4,9 +4,9 @@
 //! acknowledgement. While the disk does not take them they are held in memory, up to a bound, and
 //! written as soon as it does.
 //!
-//! The spool numbers its records for itself. The server's numbers are these plus a shift, which
-//! is agreed at the first welcome: a client whose state folder is new may find that the server
-//! knows its identity from before, and goes on where that left off.
+//! The spool numbers its records for itself. A server's numbers are these plus a shift, which is
+//! agreed with each server at the first welcome and kept: a client whose state folder is new may
+//! find that a server knows its identity from before, and goes on where that left off.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use crate::client::spool::{Record, Spool, SpoolError};
-use crate::event::{Hit, Timestamp};
+use crate::event::{ClientId, Hit, Timestamp};
 use crate::metrics::ClientMetrics;
 use crate::wire::message::{Ack, HitRecord, MessageError, decode, encode};
 
 /// The most hits that are held in memory while the disk takes none (merged ones count once).
 const HELD: usize = 262_144;
 
-/// Names of the counters in the spool.
+/// Names of the counters in the spool. That of a shift is followed by the server's id.
 const SHIFT: &str = "shift";
 const DROPPED: &str = "dropped";
 
@@ -42,8 +42,10 @@ struct Inner {
     acknowledged: u64,
     /// The number up to which it has everything in this session.
     sent: u64,
-    /// What to add to the spool's numbers; not agreed yet if there is none.
-    shift: Option<i64>,
+    /// The number up to which hits were handed out in this session.
+    offered: u64,
+    /// What to add to the spool's numbers for the server of this session.
+    shift: i64,
     inflow: Inflow,
     health: Health,
 }
@@ -83,7 +85,6 @@ pub enum Rest {
 impl Backlog {
     /// A backlog with what the spool holds from before.
     pub fn new(spool: Spool, metrics: Arc<ClientMetrics>) -> Result<Self, SpoolError> {
-        let shift = spool.counter(SHIFT)?;
         let dropped = spool.counter(DROPPED)?.unwrap_or(0);
         metrics.dropped.add(u64::try_from(dropped).unwrap_or(0));
         if spool.count() > 0 {
@@ -94,7 +95,8 @@ impl Backlog {
             held: Vec::new(),
             acknowledged: 0,
             sent: 0,
-            shift,
+            offered: 0,
+            shift: 0,
             inflow: Inflow::Open,
             health: Health::Well,
         };
@@ -167,28 +169,32 @@ impl Backlog {
     pub fn oldest(&self, most: usize) -> Result<(u64, Vec<Hit>), SpoolError> {
         let mut inner = self.lock();
         let (first, hits) = inner.oldest(most, &self.metrics)?;
-        Ok((shifted(first, inner.shift.unwrap_or(0)), hits))
+        inner.offered = first.saturating_add(length(&hits)).saturating_sub(1);
+        Ok((shifted(first, inner.shift), hits))
     }
 
     /// Takes up how far the hits have come: what the server has received is not sent again while
-    /// the session lasts, and what is durable there is forgotten here.
+    /// the session lasts, and what is durable there is forgotten here. What was not handed out in
+    /// this session is not touched, whatever the server says.
     pub fn acknowledge(&self, ack: Ack) {
         let mut inner = self.lock();
-        let back = -inner.shift.unwrap_or(0);
-        inner.sent = inner.sent.max(shifted(ack.received, back));
-        inner.forget(shifted(ack.durable, back));
+        let (shift, offered) = (inner.shift, inner.offered.max(inner.acknowledged));
+        let here = |number| shifted(number, -shift).min(offered);
+        inner.sent = inner.sent.max(here(ack.received));
+        inner.forget(here(ack.durable));
     }
 
-    /// Takes up the server's word on how far it has come with this client. `None` means that the
-    /// server knows nothing of it, and the numbers go on as they are.
-    pub fn resume(&self, acknowledged: Option<u64>) -> Result<(), SpoolError> {
+    /// Begins a session with the server of this id, which says how far it has come with this
+    /// client: `None` means that it knows nothing of it, and the numbers go on as they are.
+    pub fn resume(&self, server: &[u8; 16], known: Option<u64>) -> Result<(), SpoolError> {
         let mut inner = self.lock();
-        inner.sent = 0;
-        let acknowledged = acknowledged.unwrap_or(0);
+        (inner.sent, inner.offered) = (0, 0);
+        let name = format!("{SHIFT} {}", ClientId(*server));
+        let (agreed, known) = (inner.spool.counter(&name)?, known.unwrap_or(0));
         let next = inner.spool.next();
-        let here = shifted(acknowledged, -inner.shift.unwrap_or(0));
-        if inner.shift.is_some() && here < next {
-            inner.forget(here);
+        if let Some(shift) = agreed.filter(|shift| shifted(known, -shift) < next) {
+            inner.shift = shift;
+            inner.forget(shifted(known, -shift));
             return Ok(());
         }
         // Either nothing was agreed yet, or the server is ahead of this spool, which then has
@@ -197,10 +203,14 @@ impl Backlog {
             .spool
             .oldest(inner.acknowledged, 1)?
             .first()
-            .map_or(next, |record| record.number);
-        let shift = difference(acknowledged.saturating_add(1), first);
-        inner.shift = Some(shift);
-        let written = inner.spool.set_counter(SHIFT, shift);
+            .map_or(next, |it| it.number);
+        inner.shift = if known == 0 {
+            0
+        } else {
+            difference(known.saturating_add(1), first)
+        };
+        let shift = inner.shift;
+        let written = inner.spool.set_counter(&name, shift);
         inner.note(&written);
         Ok(())
     }
@@ -329,6 +339,10 @@ fn hits_in(record: &Record) -> u64 {
     hit(record).map_or(1, |hit| hit.count.get().into())
 }
 
+fn length<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
+}
+
 fn shifted(number: u64, by: i64) -> u64 {
     number.saturating_add_signed(by)
 }
@@ -338,159 +352,4 @@ fn difference(a: u64, b: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::Probe;
-    use std::num::NonZeroU32;
-    use tempfile::TempDir;
-
-    fn hit(n: u64) -> Hit {
-        Hit {
-            first: Timestamp::from_micros(n),
-            last: Timestamp::from_micros(n),
-            source: [192, 0, 2, 1].into(),
-            source_port: 1,
-            trap_port: 2,
-            probe: Probe::Connect,
-            count: NonZeroU32::MIN,
-        }
-    }
-
-    fn open(folder: &TempDir) -> Backlog {
-        let spool = Spool::open(folder.path(), 1 << 30).unwrap().0;
-        Backlog::new(spool, Arc::default()).unwrap()
-    }
-
-    fn with_hits(hits: u64) -> (TempDir, Backlog) {
-        let folder = tempfile::tempdir().unwrap();
-        let backlog = open(&folder);
-        assert_eq!(
-            backlog.append(&mut (1..=hits).map(hit).collect()),
-            Rest::Settled
-        );
-        (folder, backlog)
-    }
-
-    fn durable(up_to: u64) -> Ack {
-        Ack {
-            received: up_to,
-            durable: up_to,
-        }
-    }
-
-    fn oldest(backlog: &Backlog, most: usize) -> (u64, Vec<Hit>) {
-        backlog.oldest(most).unwrap()
-    }
-
-    #[test]
-    fn hits_stay_until_they_are_acknowledged() {
-        let (_folder, backlog) = with_hits(3);
-        backlog.resume(None).unwrap();
-        assert_eq!(oldest(&backlog, 2), (1, vec![hit(1), hit(2)]));
-        backlog.acknowledge(durable(2));
-        assert_eq!(oldest(&backlog, 2), (3, vec![hit(3)]));
-        backlog.acknowledge(durable(3));
-        assert_eq!(backlog.wait(Duration::ZERO), Work::Nothing);
-    }
-
-    #[test]
-    fn what_is_received_but_not_durable_is_sent_again_only_in_another_session() {
-        let (_folder, backlog) = with_hits(3);
-        backlog.resume(None).unwrap();
-        backlog.acknowledge(Ack {
-            received: 2,
-            durable: 0,
-        });
-        assert_eq!(oldest(&backlog, 9), (3, vec![hit(3)]));
-        backlog.acknowledge(Ack {
-            received: 3,
-            durable: 1,
-        });
-        assert_eq!(
-            (backlog.wait(Duration::ZERO), backlog.len()),
-            (Work::Nothing, 2)
-        );
-        backlog.resume(Some(1)).unwrap();
-        assert_eq!(oldest(&backlog, 9), (2, vec![hit(2), hit(3)]));
-    }
-
-    #[test]
-    fn hits_and_numbers_outlive_the_process() {
-        let (folder, backlog) = with_hits(3);
-        backlog.resume(Some(40)).unwrap();
-        backlog.acknowledge(durable(41));
-        drop(backlog);
-        let backlog = open(&folder);
-        backlog.resume(Some(41)).unwrap();
-        assert_eq!(oldest(&backlog, 9), (42, vec![hit(2), hit(3)]));
-        backlog.acknowledge(durable(43));
-        drop(backlog);
-        let backlog = open(&folder);
-        backlog.append(&mut vec![hit(9)]);
-        backlog.resume(Some(43)).unwrap();
-        assert_eq!(oldest(&backlog, 9), (44, vec![hit(9)]));
-    }
-
-    #[test]
-    fn a_client_whose_spool_is_new_goes_on_where_the_server_is() {
-        let (_folder, backlog) = with_hits(2);
-        backlog.resume(Some(40)).unwrap();
-        assert_eq!(oldest(&backlog, 1).0, 41);
-    }
-
-    #[test]
-    fn a_server_that_is_ahead_of_the_spool_gets_what_it_does_not_have() {
-        let (_folder, backlog) = with_hits(2);
-        backlog.resume(None).unwrap();
-        backlog.resume(Some(500)).unwrap();
-        assert_eq!(oldest(&backlog, 9), (501, vec![hit(1), hit(2)]));
-    }
-
-    #[test]
-    fn a_server_that_has_forgotten_gets_the_numbers_as_they_are() {
-        let (_folder, backlog) = with_hits(3);
-        backlog.resume(None).unwrap();
-        backlog.acknowledge(durable(2));
-        backlog.resume(None).unwrap();
-        assert_eq!(oldest(&backlog, 9), (3, vec![hit(3)]));
-        backlog.resume(Some(1)).unwrap();
-        assert_eq!(oldest(&backlog, 9), (3, vec![hit(3)]));
-    }
-
-    #[test]
-    fn the_end_shows_when_all_is_done() {
-        let (_folder, backlog) = with_hits(1);
-        backlog.resume(None).unwrap();
-        backlog.end();
-        assert_eq!(backlog.wait(Duration::ZERO), Work::Hits);
-        backlog.acknowledge(durable(1));
-        assert_eq!(backlog.wait(Duration::from_secs(3600)), Work::Done);
-    }
-
-    #[test]
-    fn what_the_disk_does_not_take_is_held_and_written_later() {
-        let (folder, backlog) = with_hits(1);
-        let other = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        assert_eq!(backlog.append(&mut vec![hit(2)]), Rest::Unsettled);
-        assert_eq!(backlog.len(), 1);
-        other.execute_batch("ROLLBACK").unwrap();
-        assert_eq!(backlog.append(&mut Vec::new()), Rest::Settled);
-        assert_eq!(oldest(&backlog, 9), (1, vec![hit(1), hit(2)]));
-    }
-
-    #[test]
-    fn a_damaged_record_is_dropped_and_leaves_a_gap() {
-        let (folder, backlog) = with_hits(4);
-        drop(backlog);
-        let other = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
-        other
-            .execute("UPDATE record SET bytes = x'00' WHERE number IN (1, 3)", [])
-            .unwrap();
-        let backlog = open(&folder);
-        backlog.resume(None).unwrap();
-        assert_eq!(oldest(&backlog, 9), (2, vec![hit(2)]));
-        backlog.acknowledge(durable(2));
-        assert_eq!(oldest(&backlog, 9), (4, vec![hit(4)]));
-    }
-}
+mod tests;

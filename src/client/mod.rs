@@ -26,9 +26,9 @@ use rustls::ClientConfig;
 
 use crate::client::backlog::Backlog;
 use crate::client::identity::Identity;
-use crate::client::reporter::Reporter;
 use crate::client::reporter::dial::{Dialler, Me, Server, warn_of_plain};
 use crate::client::reporter::session::Status;
+use crate::client::reporter::{Answered, Reporter};
 use crate::client::spool::{Spool, SpoolError};
 use crate::client::trap::choice;
 use crate::client::trap::funnel::{self, funnel};
@@ -37,6 +37,7 @@ use crate::clock;
 use crate::config::client::ClientSettings;
 use crate::config::secret::Secret;
 use crate::config::value::Span;
+use crate::entropy;
 use crate::event::Timestamp;
 use crate::metrics::ClientMetrics;
 use crate::shutdown::Stop;
@@ -256,7 +257,7 @@ impl Client {
         let name = self.settings.name.clone().unwrap_or_else(host::name);
         let me = Me {
             name,
-            boot_id: host::boot_id(),
+            instance: entropy::random(),
         };
         let Credentials {
             servers,
@@ -269,6 +270,7 @@ impl Client {
             backlog: Arc::clone(&self.backlog),
             status,
             stop: self.stop.clone(),
+            answered: Answered::No,
         };
         let started = self.watch.spawn(REPORT, move || reporter.run());
         started.map(drop).map_err(ClientError::Thread)

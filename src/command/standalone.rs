@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use log::info;
 
 use crate::cli::StandaloneArgs;
@@ -64,27 +64,32 @@ pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
     client_settings.check()?;
     let stop = Stop::new();
     let _hang_up = signals::install(&stop)?;
-    let both = Both::start(
-        &server_settings,
-        client_settings,
-        &folder,
-        scratch.path(),
-        &stop,
-    )?;
-    if args.drill {
-        let outcome = drill(&both.ports, &both.bind, &both.alerts);
-        stop.request();
-        both.join()?;
-        return outcome.and_then(|summary| print(&summary));
+    let start = |observer| {
+        let scratch = scratch.path();
+        Both::start(
+            &server_settings,
+            client_settings,
+            &folder,
+            scratch,
+            observer,
+            &stop,
+        )
+    };
+    if !args.drill {
+        return start(None)?.join();
     }
-    both.join()
+    let (observer, alerts) = bounded(ALERTS);
+    let both = start(Some(observer))?;
+    let outcome = drill(&both.ports, &both.bind, &alerts);
+    stop.request();
+    both.join()?;
+    outcome.and_then(|summary| print(&summary))
 }
 
 /// Server and client, running.
 struct Both {
     ports: Vec<u16>,
     bind: Vec<IpAddr>,
-    alerts: Receiver<Arc<Issued>>,
     server: JoinHandle<Result<(), ServerError>>,
     client: JoinHandle<Result<(), ClientError>>,
 }
@@ -95,19 +100,19 @@ impl Both {
         mut client_settings: ClientSettings,
         folder: &StateFolder,
         scratch: &Path,
+        observer: Option<Sender<Arc<Issued>>>,
         stop: &Stop,
     ) -> Result<Self, Failure> {
         let server_id = folder.keep("id", entropy::random)?;
         let secret = secret()?;
         let pair = Pair::write(scratch)?;
-        let (observer, alerts) = bounded(ALERTS);
         let credentials = ServerCredentials {
             folder: folder.path().to_owned(),
             server_id,
             tls: Some(pair.served),
             secret: Some(SecretKey::derive(secret.bytes(), &server_id)),
         };
-        let server = Server::start(server_settings, credentials, Some(observer), stop.clone())?;
+        let server = Server::start(server_settings, credentials, observer, stop.clone())?;
         let address = server.address();
         client_settings.server = vec![Endpoint {
             host: address.ip().to_string(),
@@ -128,7 +133,6 @@ impl Both {
         Ok(Self {
             ports,
             bind,
-            alerts,
             server,
             client,
         })

@@ -25,6 +25,7 @@ pub struct ClientSettings {
     /// The name to look for in the server's certificate; else the one in `server`.
     pub server_name: Option<String>,
     /// The secret to prove; better kept in `secret-file`.
+    #[serde(skip_serializing)]
     pub secret: Option<Secret>,
     /// File whose only line is the secret.
     pub secret_file: Option<PathBuf>,
@@ -121,6 +122,9 @@ impl std::str::FromStr for TrapCount {
     }
 }
 
+/// The longest name of a client, in characters.
+const MAX_NAME: usize = 64;
+
 impl ClientSettings {
     /// The secret, from wherever it was given; `None` if none is to be proven.
     pub fn shared_secret(&self) -> Result<Option<Secret>, ConfigError> {
@@ -144,6 +148,17 @@ impl ClientSettings {
                 culprit: "rotate",
                 why: "traps cannot change more often than every second".to_owned(),
                 hint: "days are usual, like 7d",
+            });
+        }
+        if self
+            .name
+            .as_ref()
+            .is_some_and(|name| name.chars().count() > MAX_NAME)
+        {
+            return Err(ConfigError::Conflict {
+                culprit: "name",
+                why: format!("longer than {MAX_NAME} characters"),
+                hint: "shorten it; it only has to be told from the others by people",
             });
         }
         let ports: BTreeSet<_> = self.candidates.iter().map(|it| it.port).collect();

@@ -111,6 +111,12 @@ fn diagnostic(text: &str, path: &Path, place: &Range<usize>, message: &str) -> S
         .lines()
         .next()
         .unwrap_or("");
+    // What stands behind `secret` is shown to nobody.
+    let line = if line.trim_start().starts_with("secret") {
+        "secret = …"
+    } else {
+        line
+    };
     let number = before.matches('\n').count() + 1;
     let column = before.get(line_start..).unwrap_or("").chars().count();
     let marked = text
@@ -190,6 +196,17 @@ mod tests {
             }
         }
         assert!(NAMES.is_sorted());
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        for text in [
+            "secret = \"hunter2",
+            "secret = hunter2",
+            "secret=[\"hunter2\"]",
+        ] {
+            assert!(!error(text).contains("hunter2"), "{}", error(text));
+        }
     }
 
     #[test]

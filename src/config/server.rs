@@ -24,6 +24,7 @@ pub struct ServerSettings {
     /// PEM file with the certificate's private key.
     pub key: Option<PathBuf>,
     /// The secret clients must prove; better kept in `secret-file`.
+    #[serde(skip_serializing)]
     pub secret: Option<Secret>,
     /// File whose only line is the secret.
     pub secret_file: Option<PathBuf>,
@@ -344,13 +345,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             unauthenticated: 512,
-            unauthenticated_per_address: 16,
+            unauthenticated_per_address: 64,
             handshake: Span::seconds(5),
             heartbeat: Span::seconds(30),
             sessions: 20_000,
             clients: 100_000,
             sources: 262_144,
-            incidents: 4096,
+            incidents: 1024,
         }
     }
 }

@@ -37,12 +37,16 @@ impl std::error::Error for ConnectError {}
 pub fn connect(host: &str, port: u16, budget: Duration) -> Result<TcpStream, ConnectError> {
     let deadline = clock::monotonic() + budget;
     let mut failure = ConnectError::NoAddress;
-    for address in resolve(host, port, budget).map_err(ConnectError::Resolve)? {
-        let remaining = remaining(deadline);
-        if remaining.is_zero() {
+    let addresses = resolve(host, port, budget).map_err(ConnectError::Resolve)?;
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in addresses {
+        // An address that answers nothing must leave time for the next.
+        let share = remaining(deadline) / left.max(1);
+        left = left.saturating_sub(1);
+        if share.is_zero() {
             break;
         }
-        match TcpStream::connect_timeout(&address, remaining) {
+        match TcpStream::connect_timeout(&address, share) {
             Ok(socket) => {
                 // Every message is a whole frame and wants to leave at once.
                 drop(socket.set_nodelay(true));

@@ -1,6 +1,7 @@
 //! One connection, plain or under TLS, on which every call has a deadline.
 
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData,
     StreamOwned,
 };
+
+use socket2::SockRef;
 
 use crate::clock;
 
@@ -96,13 +99,7 @@ impl Link {
     /// Whether the peer has closed the connection, or sent something nobody asked for, while
     /// nothing was expected of it.
     pub fn is_broken(&self) -> bool {
-        let socket = self.socket();
-        if socket.set_nonblocking(true).is_err() {
-            return true;
-        }
-        let peeked = socket.peek(&mut [0]);
-        let quiet = matches!(&peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        !quiet || socket.set_nonblocking(false).is_err()
+        !matches!(glance(self.socket()), Glance::Quiet)
     }
 
     /// Says goodbye as the transport does, without waiting for the peer's.
@@ -125,6 +122,31 @@ impl Link {
         }
     }
 }
+
+/// Whether the peer has closed this connection, and all it had sent was read.
+pub fn has_closed(socket: &TcpStream) -> bool {
+    matches!(glance(socket), Glance::Closed)
+}
+
+enum Glance {
+    Quiet,
+    Bytes,
+    Closed,
+}
+
+/// Looks at what there is to read, without waiting for it and without taking it.
+fn glance(socket: &TcpStream) -> Glance {
+    let mut byte = [MaybeUninit::uninit()];
+    match SockRef::from(socket).recv_with_flags(&mut byte, PEEK_WITHOUT_WAITING) {
+        Ok(0) => Glance::Closed,
+        Ok(_) => Glance::Bytes,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Glance::Quiet,
+        Err(_) => Glance::Closed,
+    }
+}
+
+/// `MSG_PEEK | MSG_DONTWAIT`, as Linux has them.
+const PEEK_WITHOUT_WAITING: i32 = 0x02 | 0x40;
 
 fn handshake<S: SideData>(
     connection: &mut ConnectionCommon<S>,

@@ -1,7 +1,7 @@
 //! Room for connections that have not proven anything yet.
 //!
 //! Strangers who hold connections open must not keep clients out, and cost little. There are so
-//! many places in all and so many for each address. When all are taken, the oldest gives way once
+//! many places in all and so many for each address (an IPv6 /64 counts as one). When all are taken, the oldest gives way once
 //! it has had [`GRACE`] to finish; before that the newcomer waits, so that in a rush of honest
 //! clients nobody is thrown out a moment before it would have been done.
 
@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::event::neighbourhood;
 use crate::metrics::Counter;
 
 /// How long a connection keeps its place whatever the rush.
@@ -42,6 +43,14 @@ struct Place {
     address: IpAddr,
     since: Instant,
     socket: Arc<TcpStream>,
+    hold: Hold,
+}
+
+/// Whether others from the same address can take the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    Loose,
+    Pinned,
 }
 
 /// One connection's place; dropping it makes room.
@@ -74,9 +83,10 @@ impl Permits {
         socket: &Arc<TcpStream>,
         displaced: &Counter,
     ) -> Option<Permit> {
+        let address = neighbourhood(address);
         let mut held = self.inner.lock();
         if held.of(address).count() >= self.inner.per_address {
-            let oldest = held.of(address).next()?;
+            let oldest = held.of(address).find(|place| place.hold == Hold::Loose)?;
             if oldest.since.elapsed() < GRACE {
                 return None;
             }
@@ -106,6 +116,7 @@ impl Permits {
             address,
             since: clock::monotonic(),
             socket,
+            hold: Hold::Loose,
         });
         Some(Permit {
             inner: Arc::clone(&self.inner),
@@ -137,6 +148,21 @@ impl Held {
             // Its thread notices at its next read or write, and ends.
             drop(place.socket.shutdown(Shutdown::Both));
             displaced.one();
+        }
+    }
+}
+
+impl Permit {
+    /// From now on nobody from the same address can take this place: who has failed to prove
+    /// itself cannot cut its wait short by coming again.
+    pub fn pin(&self) {
+        let mut held = self.inner.lock();
+        if let Some(place) = held
+            .oldest_first
+            .iter_mut()
+            .find(|place| place.id == self.id)
+        {
+            place.hold = Hold::Pinned;
         }
     }
 }
@@ -178,6 +204,22 @@ mod tests {
         );
         drop(first);
         assert!(permits.admit(home, &socket, &displaced).is_some());
+    }
+
+    #[test]
+    fn a_place_that_is_pinned_cannot_be_taken_by_a_neighbour() {
+        let permits = Permits::new(8, 1);
+        let displaced = Counter::default();
+        let (socket, _peer) = pair();
+        let permit = permits
+            .admit("2001:db8::1".parse().unwrap(), &socket, &displaced)
+            .unwrap();
+        permit.pin();
+        std::thread::park_timeout(GRACE);
+        let neighbour = "2001:db8::2".parse().unwrap();
+        assert!(permits.admit(neighbour, &socket, &displaced).is_none());
+        drop(permit);
+        assert!(permits.admit(neighbour, &socket, &displaced).is_some());
     }
 
     #[test]

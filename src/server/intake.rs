@@ -16,14 +16,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
-use log::{error, info, warn};
+use log::{info, warn};
 
 use crate::clock;
 use crate::config::server::ServerSettings;
 use crate::event::{ClientId, Event, Hit, Timestamp};
 use crate::metrics::ServerMetrics;
+use crate::seldom::Seldom;
 use crate::server::alert::{Alert, Issued, json, text};
 use crate::server::correlate::Correlator;
+use crate::server::correlate::clients::Room;
 use crate::server::store::record::{AlertRecord, Change, Status};
 use crate::server::store::writer::{Durable, Ticket, Writer};
 
@@ -34,6 +36,7 @@ pub struct Intake {
     sinks: Vec<Sender<Arc<Issued>>>,
     store: Writer,
     metrics: Arc<ServerMetrics>,
+    gaps: Seldom,
 }
 
 #[derive(Debug)]
@@ -125,6 +128,7 @@ impl Intake {
             sinks,
             store,
             metrics,
+            gaps: Seldom::default(),
         }
     }
 
@@ -133,11 +137,13 @@ impl Intake {
         Arc::clone(&self.metrics)
     }
 
-    /// Notes that a client has come.
-    pub fn welcome(&self, arrival: &Arrival<'_>) -> Progress {
+    /// Notes that a client has come; `None` if there is no room for another.
+    pub fn welcome(&self, arrival: &Arrival<'_>) -> Option<Progress> {
         let mut state = self.lock();
         let client = arrival.client;
-        state.correlator.welcome(client, arrival.name, arrival.now);
+        if state.correlator.welcome(client, arrival.name, arrival.now) == Room::None {
+            return None;
+        }
         self.store.put(Change::Welcome {
             client,
             name: arrival.name.to_owned(),
@@ -145,9 +151,9 @@ impl Intake {
             address: arrival.address,
             now: arrival.now,
         });
-        Progress {
+        Some(Progress {
             durable: Arc::clone(state.durable.entry(client).or_default()),
-        }
+        })
     }
 
     /// Notes a sign of life of a client.
@@ -205,7 +211,9 @@ impl Intake {
             .duplicates
             .add(u64::try_from(fresh.duplicates).unwrap_or(u64::MAX));
         if let (Some((first, last)), Some(name)) = (gap, name) {
-            warn!("client {name}: hits {first}–{last} never arrived");
+            if let Some(left_out) = self.gaps.line(clock::monotonic()) {
+                warn!("client {name}: hits {first}–{last} never arrived{left_out}");
+            }
         }
         Some(Receipt {
             up_to: fresh.up_to,
@@ -243,19 +251,19 @@ impl Intake {
         let mut alerts = Vec::new();
         state.correlator.flush(now, &mut alerts);
         self.issue(&mut state, alerts);
-        let correlator = &state.correlator;
-        for (entry, hidden) in correlator
+        let hidden: Vec<_> = state
+            .correlator
             .allow_list()
             .iter()
             .filter(|(_, hidden)| *hidden > 0)
-        {
-            info!(
-                "the allow-list entry for {} has hidden {hidden} hits",
-                entry.network.0
-            );
+            .map(|(entry, hidden)| (entry.network.0, hidden))
+            .collect();
+        let forgotten = state.correlator.sources_forgotten();
+        drop(state);
+        for (network, hidden) in hidden {
+            info!("the allow-list entry for {network} has hidden {hidden} hits");
         }
-        if correlator.sources_forgotten() > 0 {
-            let forgotten = correlator.sources_forgotten();
+        if forgotten > 0 {
             info!("{forgotten} sources were forgotten for want of room (limits.sources)");
         }
     }
@@ -273,11 +281,7 @@ impl Intake {
             for sink in &self.sinks {
                 match sink.try_send(Arc::clone(&issued)) {
                     Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-                    Err(TrySendError::Full(_)) => {
-                        self.metrics.alerts_dropped.one();
-                        let id = &issued.alert.incident;
-                        error!("an alert of incident #{id} was dropped: its sink does not keep up");
-                    }
+                    Err(TrySendError::Full(_)) => self.metrics.alerts_dropped.one(),
                 }
             }
         }

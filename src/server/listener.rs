@@ -6,6 +6,7 @@ use std::thread::Builder;
 
 use log::{debug, warn};
 
+use crate::clock;
 use crate::net::accept::{Remedy, remedy};
 use crate::net::listen::Waker;
 use crate::net::permits::Permits;
@@ -18,7 +19,6 @@ const STACK: usize = 256 * 1024;
 pub fn run(listener: &TcpListener, waker: Waker, permits: &Permits, context: &Arc<Context>) {
     let _wake = context.stop.on_request(move || waker.wake());
     let mut sessions = 0_u64;
-    let mut warned = false;
     while !context.stop.is_requested() {
         match listener.accept() {
             Ok(_) if context.stop.is_requested() => return,
@@ -30,12 +30,11 @@ pub fn run(listener: &TcpListener, waker: Waker, permits: &Permits, context: &Ar
             Err(error) => {
                 context.metrics.accept_errors.one();
                 if let Remedy::Wait(span) = remedy(&error) {
-                    if !warned {
+                    if let Some(left_out) = context.seldom.not_accepted.line(clock::monotonic()) {
                         warn!(
                             "cannot accept connections: {error}; is the limit on open files high \
-                             enough? trying on"
+                             enough? trying on{left_out}"
                         );
-                        warned = true;
                     }
                     context.stop.wait(span);
                 }
@@ -67,6 +66,10 @@ fn start(
         .spawn(move || session::serve(&socket, peer, permit, &context_of_session));
     if let Err(error) = started {
         context.metrics.rejected.one();
-        warn!("cannot start a session: {error}; is the limit on threads high enough?");
+        if let Some(left_out) = context.seldom.not_started.line(clock::monotonic()) {
+            warn!(
+                "cannot start a session: {error}; is the limit on threads high enough?{left_out}"
+            );
+        }
     }
 }

@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use log::{info, warn};
+use log::{error, info, warn};
 use rustls::ServerConfig;
 
 use crate::clock;
@@ -34,13 +34,14 @@ use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
 use crate::net::listen::{Waker, listen};
 use crate::net::permits::Permits;
+use crate::seldom::Seldom;
 use crate::server::alert::Issued;
 use crate::server::intake::Intake;
 use crate::server::restore::restore;
-use crate::server::session::Context;
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::Gate;
 use crate::server::session::seats::Seats;
+use crate::server::session::{Context, Lines};
 use crate::server::sink::stdout::Stdout;
 use crate::server::store::StoreError;
 use crate::server::store::reader::Reader;
@@ -103,7 +104,7 @@ pub struct Server {
 const TICK: Duration = Duration::from_millis(200);
 
 /// How long a stop waits for sessions to finish their exchange.
-const STOP: Duration = Duration::from_millis(800);
+const STOP: Duration = Duration::from_millis(600);
 
 /// Descriptors kept for what is not a connection.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -186,6 +187,7 @@ impl Server {
         mut reload: impl FnMut() -> Option<ServerSettings>,
     ) -> Result<(), ServerError> {
         let context = self.context;
+        let (mut dropped, seldom) = (0, Seldom::default());
         while !context.stop.is_requested() {
             match self.watch.reports().recv_timeout(TICK) {
                 Ok(End::Panicked(name) | End::Returned(name)) if !context.stop.is_requested() => {
@@ -194,6 +196,7 @@ impl Server {
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => {}
                 Err(RecvTimeoutError::Timeout) => context.intake.tick(clock::wall().into()),
             }
+            warn_of_dropped_alerts(&context.metrics, &mut dropped, &seldom);
             if let Some(settings) = reload() {
                 context.intake.reload(&settings);
                 info!("reloaded: detectors, incidents and the allow-list are as the file says");
@@ -206,7 +209,9 @@ impl Server {
         // The sink's queue ends when the last session has let go of the intake; if one hangs, the
         // process does not wait for it. The sink tells the store what it has written.
         drop(context);
-        wait_until(deadline, || self.sink.is_finished());
+        wait_until(deadline.max(clock::monotonic() + LAST), || {
+            self.sink.is_finished()
+        });
         let nothing_more = self.store.put(Change::Delivered(0));
         self.store.end();
         let written = self
@@ -220,8 +225,19 @@ impl Server {
     }
 }
 
-/// For the last transaction.
-const LAST: Duration = Duration::from_millis(200);
+/// For the last alerts and the last transaction.
+const LAST: Duration = Duration::from_millis(150);
+
+fn warn_of_dropped_alerts(metrics: &ServerMetrics, known: &mut u64, seldom: &Seldom) {
+    let dropped = metrics.alerts_dropped.get();
+    if dropped > *known && seldom.line(clock::monotonic()).is_some() {
+        error!(
+            "{} alerts were dropped: a sink does not keep up",
+            dropped - *known
+        );
+        *known = dropped;
+    }
+}
 
 fn wait_until(deadline: Instant, done: impl Fn() -> bool) {
     while !done() && clock::monotonic() < deadline {
@@ -301,11 +317,16 @@ fn context(
         warn!("no secret: whoever reaches this port can report hits; set VFT_SECRET");
     }
     let sessions = sessions(&settings.limits);
-    info!("room for {sessions} sessions");
+    if sessions < FEW {
+        warn!("room for only {sessions} sessions: raise the limit on open files (ulimit -n)");
+    } else {
+        info!("room for {sessions} sessions");
+    }
     Context {
         tls: credentials.tls,
         gate: Gate::new(credentials.server_id, credentials.secret),
         delays: Delays::default(),
+        seldom: Lines::default(),
         seats: Seats::new(sessions),
         metrics: intake.metrics(),
         intake: Arc::new(intake),
@@ -318,12 +339,17 @@ fn context(
 /// as it goes.
 fn sessions(limits: &Limits) -> usize {
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    let spare = SPARE_DESCRIPTORS + u64::from(limits.unauthenticated);
+    // Where there are few, strangers get a quarter at most.
+    let strangers = u64::from(limits.unauthenticated).min(descriptors / 4);
+    let spare = SPARE_DESCRIPTORS + strangers;
     let room = descriptors
         .saturating_sub(spare)
         .min(limits.sessions.into());
     usize::try_from(room).unwrap_or(usize::MAX)
 }
+
+/// Fewer sessions than this are worth a warning.
+const FEW: usize = 64;
 
 fn summary(metrics: &ServerMetrics) {
     info!(

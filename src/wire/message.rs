@@ -26,6 +26,10 @@ pub const MAX_HITS: usize = 1024;
 /// The most traps a heartbeat can name.
 pub const MAX_TRAPS: usize = 1024;
 
+/// The highest number of a hit: more than any client will ever come to, and within what every
+/// format can hold.
+pub const MAX_SEQUENCE: u64 = 1 << 62;
+
 /// The longest name of a client, in characters.
 pub const MAX_NAME: usize = 64;
 
@@ -73,8 +77,8 @@ pub struct Hello {
     pub name: String,
     /// Version of the program.
     pub version: String,
-    /// Differs after each boot of the host.
-    pub boot_id: [u8; 16],
+    /// Random; differs after each start of the client, so that a copy of its key shows.
+    pub instance: [u8; 16],
     /// Bits for what later versions can do; none is defined yet.
     pub capabilities: u64,
 }
@@ -293,7 +297,8 @@ impl Report {
             return Err(MessageError::HitCount(count));
         }
         let numbers = u64::try_from(count).unwrap_or(u64::MAX);
-        if self.first_sequence == 0 || self.first_sequence.checked_add(numbers).is_none() {
+        let last = self.first_sequence.saturating_add(numbers);
+        if self.first_sequence == 0 || last > MAX_SEQUENCE {
             return Err(MessageError::SequenceOverflow);
         }
         let base = Timestamp::from_micros(self.base);

@@ -19,7 +19,7 @@ use crate::net::connect::connect;
 use crate::net::link::Link;
 use crate::wire::auth::SecretKey;
 use crate::wire::frame::{self, MAX_EARLY_FRAME, PREAMBLE};
-use crate::wire::message::{Hello, Welcome};
+use crate::wire::message::{Hello, MAX_SEQUENCE, Welcome};
 
 /// For looking up a name and connecting.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -48,8 +48,8 @@ pub struct Dialler {
 pub struct Me {
     /// What people call the host.
     pub name: String,
-    /// Differs after each boot.
-    pub boot_id: [u8; 16],
+    /// Random; differs after each start.
+    pub instance: [u8; 16],
 }
 
 /// A server and the name its certificate must be for.
@@ -59,6 +59,17 @@ pub struct Server {
     pub endpoint: Endpoint,
     /// What its certificate says.
     pub name: ServerName<'static>,
+}
+
+/// A session that has begun.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub link: Link,
+    /// Which server it is.
+    pub server_id: [u8; 16],
+    /// What it said.
+    pub welcome: Welcome,
 }
 
 /// Whether all servers have been tried since one last answered.
@@ -127,10 +138,20 @@ impl Dialler {
     }
 
     /// A session with the current server.
-    pub fn dial(&mut self) -> Result<(Link, Welcome), SessionError> {
+    pub fn dial(&mut self) -> Result<Dialled, SessionError> {
         let mut link = self.connect()?;
-        let welcome = self.shake_hands(&mut link)?;
-        Ok((link, welcome))
+        let (server_id, welcome) = self.shake_hands(&mut link)?;
+        if welcome
+            .acknowledged
+            .is_some_and(|up_to| up_to > MAX_SEQUENCE)
+        {
+            return Err(SessionError::Unexpected("a number that can be"));
+        }
+        Ok(Dialled {
+            link,
+            server_id,
+            welcome,
+        })
     }
 
     fn current(&self) -> Option<&Server> {
@@ -152,13 +173,13 @@ impl Dialler {
         }
     }
 
-    fn shake_hands(&mut self, link: &mut Link) -> Result<Welcome, SessionError> {
+    fn shake_hands(&mut self, link: &mut Link) -> Result<([u8; 16], Welcome), SessionError> {
         let (greeted, hello) = Greeted::begin(Hello {
             public_key: self.identity.public_key(),
             nonce: entropy::random(),
             name: self.me.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            boot_id: self.me.boot_id,
+            instance: self.me.instance,
             capabilities: 0,
         })?;
         let opening = [&PREAMBLE[..], &frame::framed(&hello)?].concat();
@@ -173,13 +194,14 @@ impl Dialler {
             (Err(error), Ok(())) => return Err(error.into()),
         }
         let challenged = greeted.challenged(&answer, link.channel_binding()?.as_ref())?;
-        self.stretch(challenged.server_id);
+        let server_id = challenged.server_id;
+        self.stretch(server_id);
         let secret = self.stretched.as_ref().map(|(_, key)| key);
         let (proven, proof) = challenged.prove(self.identity.key(), secret)?;
         link.set_deadline(clock::monotonic() + ANSWER);
         frame::write(link, &proof)?;
         frame::read(link, MAX_EARLY_FRAME, &mut answer)?;
-        proven.welcomed(&answer)
+        Ok((server_id, proven.welcomed(&answer)?))
     }
 
     /// Stretches the secret for this server, unless that was done for it last time.

@@ -16,7 +16,7 @@ use log::{debug, info, warn};
 
 use crate::client::backlog::{Backlog, Work};
 use crate::client::reporter::backoff::Backoff;
-use crate::client::reporter::dial::{Dialler, Round};
+use crate::client::reporter::dial::{Dialled, Dialler, Round};
 use crate::client::reporter::error::SessionError;
 use crate::client::reporter::session::Session;
 use crate::clock;
@@ -39,6 +39,18 @@ pub struct Reporter {
     pub status: session::Status,
     /// When to stop.
     pub stop: Stop,
+    /// Whether the current server has welcomed the client since it was last tried.
+    pub answered: Answered,
+}
+
+/// Whether a server has welcomed the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answered {
+    /// It has.
+    Yes,
+    /// It has not.
+    #[default]
+    No,
 }
 
 impl Reporter {
@@ -59,9 +71,14 @@ impl Reporter {
             if last_attempt {
                 return;
             }
-            let pause = match self.dialler.next_server() {
+            let round = match std::mem::replace(&mut self.answered, Answered::No) {
+                // It was there; let it come back before another is tried.
+                Answered::Yes => Round::Over,
+                Answered::No => self.dialler.next_server(),
+            };
+            let pause = match round {
                 Round::Going => Duration::ZERO,
-                Round::Over => backoff.next(&mut rand::rng()).max(error.retry_after()),
+                Round::Over => backoff.next(&mut rand::rng()) + error.retry_after(),
             };
             self.stop.wait(pause);
         }
@@ -72,7 +89,11 @@ impl Reporter {
         backoff: &mut Backoff,
         complaint: &mut Complaint,
     ) -> Result<(), SessionError> {
-        let (link, welcome) = self.dialler.dial()?;
+        let Dialled {
+            link,
+            server_id,
+            welcome,
+        } = self.dialler.dial()?;
         info!(
             "connected to {} ({})",
             self.dialler.server(),
@@ -80,10 +101,10 @@ impl Reporter {
         );
         *backoff = Backoff::default();
         *complaint = Complaint::default();
+        self.answered = Answered::Yes;
         self.dialler.stay();
-        self.backlog
-            .resume(welcome.acknowledged)
-            .map_err(SessionError::Spool)?;
+        let resumed = self.backlog.resume(&server_id, welcome.acknowledged);
+        resumed.map_err(SessionError::Spool)?;
         Session::new(link, &welcome).run(&self.backlog, &self.status, &self.stop)
     }
 }

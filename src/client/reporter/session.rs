@@ -20,6 +20,9 @@ use crate::wire::message::{
 /// For the answer to a report or a heartbeat.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// For what a server says before it closes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How often an idle session looks whether the server is still there.
 const GLANCE: Duration = Duration::from_secs(3);
 
@@ -69,9 +72,15 @@ impl Session {
                 self.heartbeat(backlog, status)?;
                 due = now + self.heartbeat;
             }
-            match backlog.wait(due.saturating_duration_since(now).min(GLANCE)) {
+            // A client that stops sends no heartbeats, and only waits for the last hits.
+            let patience = if stop.is_requested() {
+                GLANCE
+            } else {
+                due.saturating_duration_since(now).min(GLANCE)
+            };
+            match backlog.wait(patience) {
                 Work::Hits => self.report(backlog)?,
-                Work::Nothing if self.link.is_broken() => return Err(SessionError::Closed),
+                Work::Nothing if self.link.is_broken() => return Err(self.last_words()),
                 Work::Nothing => {}
                 Work::Done => {
                     self.say(&ClientMessage::Goodbye)?;
@@ -79,6 +88,15 @@ impl Session {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// What a server has said unasked before it closed.
+    fn last_words(&mut self) -> SessionError {
+        self.link.set_deadline(clock::monotonic() + LAST_WORDS);
+        match self.hear() {
+            Ok(message) => unexpected(message, "silence"),
+            Err(error) => error,
         }
     }
 

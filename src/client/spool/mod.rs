@@ -8,8 +8,8 @@
 //! record   number  INTEGER PRIMARY KEY AUTOINCREMENT   counted from 1, never used twice
 //!          bytes   BLOB                                at most 64 KiB
 //!          crc     INTEGER                             CRC-32 of the bytes
-//! counter  name    TEXT PRIMARY KEY                    `shift`: what to add to a number for the
-//!          value   INTEGER                             server; `dropped`: records dropped for ever
+//! counter  name    TEXT PRIMARY KEY                    `shift` and a server's id: what to add to
+//!          value   INTEGER                             a number for it; `dropped`: hits dropped ever
 //! ```
 //!
 //! `user_version` is 1; a spool of a later version is not touched. A record whose CRC does not fit
@@ -189,11 +189,11 @@ impl Spool {
         };
         let transaction = self.database.transaction()?;
         let mut saved = 0;
-        for name in ["shift", "dropped"] {
-            let value = old.query_row("SELECT value FROM counter WHERE name = ?1", [name], |row| {
-                row.get::<_, i64>(0)
+        if let Ok(mut counters) = old.prepare("SELECT name, value FROM counter") {
+            let read = counters.query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
             });
-            if let Ok(value) = value {
+            for (name, value) in read.into_iter().flatten().map_while(Result::ok) {
                 transaction.execute(
                     "INSERT OR REPLACE INTO counter VALUES (?1, ?2)",
                     params![name, value],

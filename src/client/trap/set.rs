@@ -16,6 +16,7 @@ use crate::event::{Hit, Probe, Timestamp};
 use crate::metrics::ClientMetrics;
 use crate::net::accept::{Remedy, remedy};
 use crate::net::listen::Waker;
+use crate::seldom::Seldom;
 use crate::shutdown::{Registration, Stop};
 use crate::threads::Watch;
 
@@ -142,6 +143,9 @@ impl Outcome {
     }
 }
 
+/// The longest queue a listener can have.
+const QUEUE: u32 = 65_535;
+
 /// One listening socket and the thread on it.
 struct Guard {
     listener: TcpListener,
@@ -156,16 +160,16 @@ impl Guard {
     fn run(self) {
         let waker = Arc::clone(&self.waker);
         let _wake = self.stop.on_request(move || waker.wake());
-        let mut warned = false;
+        let seldom = Seldom::default();
         while !self.stop.is_requested() {
             match self.listener.accept() {
                 Ok((connection, peer)) => self.catch(connection, peer),
                 Err(error) => {
                     self.metrics.accept_errors.one();
                     if let Remedy::Wait(span) = remedy(&error) {
-                        if !warned {
-                            warn!("trap {}: cannot accept: {error}; trying on", self.port);
-                            warned = true;
+                        if let Some(left_out) = seldom.line(clock::monotonic()) {
+                            let port = self.port;
+                            warn!("trap {port}: cannot accept: {error}; trying on{left_out}");
                         }
                         self.stop.wait(span);
                     }
@@ -178,7 +182,11 @@ impl Guard {
     /// Whoever was connected before the trap closes is a hit as well.
     fn empty_queue(&self) {
         if self.listener.set_nonblocking(true).is_ok() {
-            while let Ok((connection, peer)) = self.listener.accept() {
+            // Those who come while the queue is emptied are not waited for.
+            for _ in 0..QUEUE {
+                let Ok((connection, peer)) = self.listener.accept() else {
+                    return;
+                };
                 self.catch(connection, peer);
             }
         }

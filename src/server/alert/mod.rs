@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::event::{ClientId, Timestamp};
+use crate::event::{ClientId, Timestamp, is_link_local, neighbourhood};
 
 /// One message about an incident.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,13 +113,7 @@ pub struct Source(IpAddr);
 impl Source {
     /// The source that an address belongs to.
     pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self(v4.into()),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                Self(IpAddr::from([a, b, c, d, 0, 0, 0, 0]))
-            }
-        }
+        Self(neighbourhood(address))
     }
 }
 
@@ -127,6 +121,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpAddr::V4(v4) => v4.fmt(f),
+            IpAddr::V6(v6) if is_link_local(v6) => v6.fmt(f),
             IpAddr::V6(v6) => write!(f, "{v6}/64"),
         }
     }
@@ -283,5 +278,6 @@ mod tests {
         assert_eq!(name("192.0.2.7"), "192.0.2.7");
         assert_eq!(name("::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(name("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(name("fe80::3"), "fe80::3");
     }
 }

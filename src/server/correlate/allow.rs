@@ -72,6 +72,7 @@ mod tests {
             port,
             count: 2,
             sequence: 1,
+            received: Timestamp::default(),
         }
     }
 

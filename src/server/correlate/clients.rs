@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::event::{ClientId, Timestamp};
 
@@ -9,6 +10,7 @@ use crate::event::{ClientId, Timestamp};
 #[derive(Debug)]
 pub struct Clients {
     bound: usize,
+    patience: Duration,
     known: BTreeMap<ClientId, Client>,
 }
 
@@ -36,6 +38,16 @@ pub enum Farewell {
     Said,
 }
 
+/// Whether there is room for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Room {
+    /// There is, or was made.
+    Found,
+    /// There is none: all who are known are there.
+    None,
+}
+
 /// What is new in a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fresh {
@@ -48,28 +60,34 @@ pub struct Fresh {
 }
 
 impl Clients {
-    /// Room for `bound` clients.
-    pub const fn new(bound: usize) -> Self {
+    /// Room for `bound` clients. One that was heard from within `patience` is there.
+    pub const fn new(bound: usize, patience: Duration) -> Self {
         Self {
             bound,
+            patience,
             known: BTreeMap::new(),
         }
     }
 
     /// Notes that a client has come. When there is no room, the client not heard from for longest
-    /// is forgotten.
-    pub fn welcome(&mut self, id: ClientId, name: &str, now: Timestamp) {
+    /// is forgotten, unless it is there.
+    pub fn welcome(&mut self, id: ClientId, name: &str, now: Timestamp) -> Room {
         if let Some(client) = self.known.get_mut(&id) {
             name.clone_into(&mut client.name);
             client.heard = client.heard.max(now);
             client.farewell = Farewell::None;
-            return;
+            return Room::Found;
         }
         if self.known.len() >= self.bound {
             let longest = self.known.iter().min_by_key(|(_, client)| client.heard);
-            if let Some(id) = longest.map(|(id, _)| *id) {
-                self.known.remove(&id);
+            let Some((longest, client)) = longest else {
+                return Room::None;
+            };
+            if client.farewell == Farewell::None && now.since(client.heard) <= self.patience {
+                return Room::None;
             }
+            let longest = *longest;
+            self.known.remove(&longest);
         }
         let name = name.to_owned();
         let farewell = Farewell::None;
@@ -83,11 +101,13 @@ impl Clients {
                 missing: 0,
             },
         );
+        Room::Found
     }
 
     /// Takes up a client as it was before a restart; it counts as heard from at `now`.
     pub fn remember(&mut self, id: ClientId, name: &str, now: Timestamp, progress: u64) {
-        self.welcome(id, name, now);
+        // The store never has more than there was room for.
+        let _room = self.welcome(id, name, now);
         if let Some(client) = self.known.get_mut(&id) {
             client.progress = progress;
         }
@@ -175,8 +195,8 @@ mod tests {
     const ID: ClientId = ClientId([1; 16]);
 
     fn clients() -> Clients {
-        let mut clients = Clients::new(2);
-        clients.welcome(ID, "web-1", Timestamp::default());
+        let mut clients = Clients::new(2, Duration::ZERO);
+        let _room = clients.welcome(ID, "web-1", Timestamp::default());
         clients
     }
 
@@ -220,8 +240,8 @@ mod tests {
     #[test]
     fn the_client_not_heard_from_for_longest_is_forgotten_first() {
         let mut clients = clients();
-        clients.welcome(ClientId([2; 16]), "web-2", Timestamp::from_micros(2));
-        clients.welcome(ClientId([3; 16]), "web-3", Timestamp::from_micros(3));
+        let _room = clients.welcome(ClientId([2; 16]), "web-2", Timestamp::from_micros(2));
+        let _room = clients.welcome(ClientId([3; 16]), "web-3", Timestamp::from_micros(3));
         assert!(clients.get(ID).is_none());
     }
 

@@ -8,6 +8,7 @@ use crate::server::alert::{
 };
 use crate::server::correlate::clients::{Clients, Farewell};
 use crate::server::correlate::incident::Incident;
+use crate::server::correlate::tally::MAX_CONTACTS;
 
 /// The alert that says `action` of `incident`.
 pub fn describe(incident: &Incident, action: Action, now: Timestamp, clients: &Clients) -> Alert {
@@ -115,7 +116,9 @@ fn notes(incident: &Incident, named: &Sampled<NamedClient>, clients: &Clients) -
         notes.push("the client said goodbye: it was stopped on purpose".to_owned());
     }
     if incident.contacts.exactness() == Exactness::AtLeast {
-        notes.push("first contacts beyond 4096 are not told apart".to_owned());
+        notes.push(format!(
+            "first contacts beyond {MAX_CONTACTS} are not told apart"
+        ));
     }
     notes
 }
@@ -203,12 +206,12 @@ impl Words<'_> {
         }
         let whom = match incident.subject {
             Subject::Source(source) => format!("{source} has touched"),
-            Subject::Port(port) => format!("Several sources have touched port {port}, that is,"),
+            Subject::Port(port) => format!("Several sources have, on port {port}, touched"),
             Subject::Client(_) | Subject::Fleet => "Several sources have touched".to_owned(),
         };
         format!(
             "{whom} {} that nothing legitimate uses, {}, within {}.",
-            many(incident.contacts.count(), "trap"),
+            many(incident.traps(), "trap"),
             many(incident.hits, "time"),
             span(incident.last_seen.since(incident.first_seen)),
         )

@@ -108,9 +108,10 @@ impl History {
         fires.then(|| rule.fired(hits))
     }
 
-    /// The sightings that are kept, oldest first.
-    pub fn sightings(&self) -> impl Iterator<Item = &Sighting> {
-        self.window.iter()
+    /// What is remembered from around the time `at`, oldest first: the evidence for what the rule
+    /// finds there.
+    pub fn evidence(&self, at: Timestamp, rule: &Rule) -> Vec<Sighting> {
+        self.window.near(at, rule.span).copied().collect()
     }
 }
 

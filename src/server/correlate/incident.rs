@@ -3,7 +3,7 @@
 //! It is opened at the hit that crosses a threshold, and told of at once. What changes is told
 //! again after 4.5 s, then a minute, then ten minutes: first whatever there is, so that
 //! the picture of a whole burst is there within 5 s, later only what matters (four times the
-//! hits, another detector, a higher severity, ten times the clients, another shape). It closes
+//! hits, twice the clients or ports, another detector, a higher severity, another shape). It closes
 //! after it has been quiet for a while.
 
 use std::collections::BTreeMap;
@@ -32,6 +32,8 @@ pub struct Incident {
     pub first_seen: Timestamp,
     /// When its last hit happened.
     pub last_seen: Timestamp,
+    /// When the server last got one of its hits.
+    pub heard: Timestamp,
     /// Its hits.
     pub hits: u64,
     /// Its hits by client.
@@ -121,6 +123,7 @@ impl Incident {
             statistics: BTreeMap::new(),
             first_seen: at,
             last_seen: at,
+            heard: at,
             hits: 0,
             clients: Tally::default(),
             ports: Tally::default(),
@@ -135,6 +138,7 @@ impl Incident {
         let count = u64::from(sighting.count);
         self.first_seen = self.first_seen.min(sighting.at);
         self.last_seen = self.last_seen.max(sighting.at);
+        self.heard = self.heard.max(sighting.received);
         self.hits = self.hits.saturating_add(count);
         self.clients.add(sighting.client, count);
         self.ports.add(sighting.port, count);
@@ -166,6 +170,12 @@ impl Incident {
         }
     }
 
+    /// How many traps it has touched, up to a bound.
+    pub fn traps(&self) -> usize {
+        let traps = self.contacts.iter().map(|(_, client, port)| (client, port));
+        traps.collect::<std::collections::BTreeSet<_>>().len()
+    }
+
     /// How the touched clients and ports lie: many are three or more.
     pub fn shape(&self) -> Option<Shape> {
         match (self.clients.count(), self.ports.count()) {
@@ -182,12 +192,13 @@ impl Incident {
             Told::Nothing => Say::Open,
             Told::Once { at, alerts, what } => {
                 let pause = PAUSES.get(*alerts as usize - 1).or(PAUSES.last());
-                let over = pause.is_none_or(|pause| now.since(*at) >= *pause);
+                // A clock that was set back must not hold anything up.
+                let over = now < *at || pause.is_none_or(|pause| now.since(*at) >= *pause);
                 let gist = self.gist();
-                let worth = if *alerts == 1 {
-                    gist != *what
-                } else {
-                    gist.matters(what)
+                let worth = match (self.opened_by, *alerts) {
+                    (Detector::SilentClient, _) => gist.clients != what.clients,
+                    (_, 1) => gist != *what,
+                    (_, _) => gist.matters(what),
                 };
                 if over && worth {
                     Say::Update
@@ -232,14 +243,17 @@ impl Incident {
     }
 
     /// When it will have been quiet for so long that it is over: `quiet`, or four times the mean
-    /// gap between its hits if that is longer, but no longer than a week.
+    /// gap between its hits if that is longer, but no longer than a week. Hits that come late keep
+    /// it open for as long as they come.
     pub fn ends(&self, quiet: Duration) -> Timestamp {
         let gaps = u32::try_from(self.hits.saturating_sub(1))
             .unwrap_or(u32::MAX)
             .max(1);
         let mean = self.last_seen.since(self.first_seen) / gaps;
-        self.last_seen
-            .after(mean.saturating_mul(4).min(LONGEST_QUIET).max(quiet))
+        let by_gaps = self
+            .last_seen
+            .after(mean.saturating_mul(4).min(LONGEST_QUIET).max(quiet));
+        by_gaps.max(self.heard.after(quiet))
     }
 
     fn gist(&self) -> Gist {
@@ -257,15 +271,12 @@ impl Incident {
 impl Gist {
     fn matters(&self, told: &Self) -> bool {
         self.hits >= told.hits.saturating_mul(4)
-            || decade(self.clients) > decade(told.clients)
+            || self.clients >= told.clients.saturating_mul(2)
+            || self.ports >= told.ports.saturating_mul(2)
             || self.detectors > told.detectors
             || self.severity > told.severity
             || self.shape != told.shape
     }
-}
-
-fn decade(count: usize) -> u32 {
-    count.checked_ilog10().unwrap_or(0)
 }
 
 /// Eight characters of Crockford's base 32 (40 bits) of the SHA-256 over detector, subject and
@@ -312,6 +323,7 @@ mod tests {
             port,
             count: 1,
             sequence: 1,
+            received: Timestamp::default(),
         }
     }
 

@@ -89,10 +89,11 @@ impl Incidents {
             }
         }
         while self.open.len() > self.bound {
-            let quietest = self
+            let scans = self
                 .open
                 .iter()
-                .min_by_key(|(_, incident)| incident.last_seen);
+                .filter(|(key, _)| matches!(key, Key::Scan(_)));
+            let quietest = scans.min_by_key(|(_, incident)| incident.heard);
             let Some(key) = quietest.map(|(key, _)| *key) else {
                 break;
             };
@@ -118,7 +119,8 @@ impl Incidents {
     /// Closes without a word what was over before `now`.
     pub fn settle(&mut self, now: Timestamp) {
         let quiet = self.quiet;
-        self.open.retain(|_, incident| incident.ends(quiet) > now);
+        self.open
+            .retain(|key, incident| matches!(key, Key::Silence(_)) || incident.ends(quiet) > now);
         self.touched.clear();
     }
 

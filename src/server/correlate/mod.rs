@@ -27,7 +27,7 @@ use crate::config::server::{Correlation, Detectors, ServerSettings};
 use crate::event::{ClientId, Event, Timestamp};
 use crate::server::alert::{Alert, Detector, Source, Statistic, Subject};
 use crate::server::correlate::allow::AllowList;
-use crate::server::correlate::clients::{Clients, Fresh};
+use crate::server::correlate::clients::{Clients, Fresh, Room};
 use crate::server::correlate::frequency::{History, Rule};
 use crate::server::correlate::incident::Memory;
 use crate::server::correlate::incidents::{Incidents, Key};
@@ -82,7 +82,10 @@ impl Correlator {
             correlation: settings.incidents.correlation,
             rules: Rules::new(&settings.detectors),
             allow: AllowList::new(&settings.allow),
-            clients: Clients::new(room(limits.clients)),
+            clients: Clients::new(
+                room(limits.clients),
+                limits.heartbeat.get().saturating_mul(3),
+            ),
             sources: Table::new(room(limits.sources)),
             by_port: BTreeMap::new(),
             by_client: Table::new(room(limits.clients)),
@@ -120,9 +123,9 @@ impl Correlator {
         self.incidents.resume(memories)
     }
 
-    /// Notes that a client has come.
-    pub fn welcome(&mut self, client: ClientId, name: &str, now: Timestamp) {
-        self.clients.welcome(client, name, now);
+    /// Notes that a client has come; says whether there is room for it.
+    pub fn welcome(&mut self, client: ClientId, name: &str, now: Timestamp) -> Room {
+        self.clients.welcome(client, name, now)
     }
 
     /// Notes a sign of life of a client.
@@ -200,7 +203,7 @@ impl Correlator {
                     incident.trip(statistic);
                 }
             }
-            (None, Some(statistic)) => self.blame(source, statistic),
+            (None, Some(statistic)) => self.blame(source, statistic, sighting.at),
             (None, None) => {}
         }
     }
@@ -239,9 +242,9 @@ impl Correlator {
         };
         let stands = views.unexplained.without(explained, sighting.at, rule);
         let Some(statistic) = stands else { return };
-        let evidence: Vec<_> = views.unexplained.sightings().copied().collect();
+        let evidence = views.unexplained.evidence(sighting.at, rule);
         if let Some(source) = culprit(&evidence) {
-            self.blame(source, statistic);
+            self.blame(source, statistic, sighting.at);
         } else {
             let subject = side.subject(&sighting);
             self.incidents
@@ -254,8 +257,8 @@ impl Correlator {
         let rule = *self.rule(side);
         let history = &mut self.views(side, &sighting).all;
         let fired = history.add(sighting, &rule);
-        let evidence: Vec<_> = match fired {
-            Some(_) => history.sightings().copied().collect(),
+        let evidence = match fired {
+            Some(_) => history.evidence(sighting.at, &rule),
             None => Vec::new(),
         };
         match (self.incidents.get_mut(Key::Scan(subject)), fired) {
@@ -268,12 +271,10 @@ impl Correlator {
         }
     }
 
-    /// Opens an incident about a source, with all that is remembered of it.
-    fn blame(&mut self, source: Source, statistic: Statistic) {
-        let evidence: Vec<_> = self
-            .sources
-            .get(&source)
-            .map_or_else(Vec::new, |history| history.sightings().copied().collect());
+    /// Opens an incident about a source, with all that is remembered of it from around then.
+    fn blame(&mut self, source: Source, statistic: Statistic, at: Timestamp) {
+        let history = self.sources.get(&source);
+        let evidence = history.map_or_else(Vec::new, |it| it.evidence(at, &self.rules.source));
         self.incidents.open(
             statistic.detector,
             Subject::Source(source),

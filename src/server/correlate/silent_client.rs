@@ -67,17 +67,40 @@ impl SilentClient {
         if last.is_some_and(|last| now.since(last) > self.heartbeat.max(SECOND)) {
             clients.forgive(now);
         }
+        self.forget_unknown(now, clients, incidents, alerts);
         let patience = self
             .heartbeat
             .saturating_mul(self.settings.missed.get().into());
+        let mut fallen = Vec::new();
         for (id, client) in clients.iter() {
             let silent = now.since(client.heard) > patience;
             let known = self.alone.contains(&id) || self.together.contains(&id);
             match (silent, known) {
-                (true, false) => self.fell_silent(id, client.heard, now, incidents),
+                (true, false) => fallen.push((id, client.heard)),
                 (false, true) => self.came_back(id, now, clients, incidents, alerts),
                 (true, true) | (false, false) => {}
             }
+        }
+        for (id, heard) in fallen {
+            self.fell_silent(id, heard, now, clients, incidents);
+        }
+    }
+
+    /// Clients that were forgotten are neither silent nor back.
+    fn forget_unknown(
+        &mut self,
+        now: Timestamp,
+        clients: &Clients,
+        incidents: &mut Incidents,
+        alerts: &mut Vec<Alert>,
+    ) {
+        let silent = self.alone.iter().chain(&self.together);
+        let gone: Vec<_> = silent
+            .filter(|id| clients.get(**id).is_none())
+            .copied()
+            .collect();
+        for id in gone {
+            self.came_back(id, now, clients, incidents, alerts);
         }
     }
 
@@ -112,9 +135,17 @@ impl SilentClient {
         id: ClientId,
         heard: Timestamp,
         now: Timestamp,
+        clients: &Clients,
         incidents: &mut Incidents,
     ) {
-        let subject = if self.alone.len() < ALONE {
+        // Those that were stopped on purpose do not take the places of the others.
+        let farewell = |id: &ClientId| clients.get(*id).map(|client| client.farewell);
+        let alike = self
+            .alone
+            .iter()
+            .filter(|known| farewell(known) == farewell(&id))
+            .count();
+        let subject = if alike < ALONE {
             self.alone.insert(id);
             Subject::Client(id)
         } else {

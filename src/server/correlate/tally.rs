@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::server::alert::{Exactness, Sampled};
 
 /// Distinct values that are told apart; beyond, hits still count and values no more.
-const MAX_DISTINCT: usize = 1024;
+const MAX_DISTINCT: usize = 256;
 
 /// Distinct triples that are told apart.
-const MAX_CONTACTS: usize = 4096;
+pub const MAX_CONTACTS: usize = 1024;
 
 /// Values that an alert shows.
 const SAMPLE: usize = 16;
@@ -97,6 +97,11 @@ impl<K: Ord> Contacts<K> {
     /// How many there were, up to a bound.
     pub fn count(&self) -> u64 {
         u64::try_from(self.seen.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The triples that are told apart.
+    pub fn iter(&self) -> impl Iterator<Item = &K> {
+        self.seen.iter()
     }
 
     /// Whether the count is exact.

@@ -29,7 +29,8 @@ impl Story {
     }
 
     fn client(&mut self, number: u8) {
-        self.engine
+        let _room = self
+            .engine
             .welcome(ClientId([number; 16]), &format!("web-{number}"), at(0));
     }
 
@@ -37,7 +38,16 @@ impl Story {
         self.hits(second, source, client, port, 1);
     }
 
+    fn late(&mut self, second: u64, late: u64, source: &str, client: u8, port: u16) {
+        self.seen(second, late, source, client, port, 1);
+    }
+
     fn hits(&mut self, second: u64, source: &str, client: u8, port: u16, count: u32) {
+        self.seen(second, 0, source, client, port, count);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they read like a sentence")]
+    fn seen(&mut self, second: u64, late: u64, source: &str, client: u8, port: u16, count: u32) {
         self.sequence += 1;
         self.client(client);
         let hit = Hit {
@@ -52,7 +62,7 @@ impl Story {
         let event = Event {
             client: ClientId([client; 16]),
             sequence: self.sequence,
-            received: at(second),
+            received: at(second + late),
             at: at(second),
             hit,
         };
@@ -369,4 +379,103 @@ fn the_quietest_incident_gives_way_when_there_are_too_many() {
         .collect();
     assert_eq!(closed.len(), 1);
     assert_eq!(closed[0].subject.to_string(), "192.0.2.1");
+}
+
+#[test]
+fn a_backlog_is_exact_within_itself() {
+    let mut story = Story::new("");
+    story.hit(10_000, SCANNER, 9, 22);
+    for (second, client) in (0..5).zip(1..=5) {
+        story.late(second, 10_001, SCANNER, client, 1000 + u16::from(client));
+    }
+    let told = story.told();
+    assert!(
+        told.contains(&"open 192.0.2.66 [frequent-source] 3".to_owned()),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn late_hits_do_not_open_and_close_in_turn() {
+    let mut story = Story::new("");
+    for second in 0..10 {
+        story.late(second, 20_000, SCANNER, 1, 22);
+        story.tick(second + 20_000);
+    }
+    story
+        .alerts
+        .retain(|alert| alert.detector != Detector::SilentClient);
+    let opened = story
+        .alerts
+        .iter()
+        .filter(|alert| alert.action == Action::Open)
+        .count();
+    let closed = story
+        .alerts
+        .iter()
+        .filter(|alert| alert.action == Action::Close)
+        .count();
+    assert_eq!((opened, closed), (1, 0), "{:?}", story.told());
+}
+
+#[test]
+fn a_scanner_that_moves_on_to_another_host_is_told_of_again() {
+    let mut story = Story::new("");
+    for second in 0..5 {
+        story.hit(second, SCANNER, 1, 1000 + u16::try_from(second).unwrap());
+    }
+    story.tick(10);
+    for second in 100..105 {
+        story.hit(second, SCANNER, 2, 900 + u16::try_from(second).unwrap());
+    }
+    story.tick(106);
+    assert_eq!(
+        story.alerts.last().unwrap().clients.count,
+        2,
+        "{:?}",
+        story.told()
+    );
+}
+
+#[test]
+fn a_silent_fleet_is_not_told_of_over_and_over() {
+    let mut story = Story::new("");
+    (1..=20).for_each(|number| story.client(number));
+    (0..=7200).for_each(|second| story.tick(second));
+    let fleet = story
+        .alerts
+        .iter()
+        .filter(|alert| alert.subject == Subject::Fleet)
+        .count();
+    assert!(fleet <= 2, "{:?}", story.told());
+}
+
+#[test]
+fn clients_stopped_on_purpose_do_not_hide_one_that_vanished() {
+    let mut story = Story::new("");
+    (1..=6).for_each(|number| story.client(number));
+    (1..=5).for_each(|number| story.engine.farewell(ClientId([number; 16])));
+    (0..=100).for_each(|second| story.tick(second));
+    let vanished = story
+        .alerts
+        .iter()
+        .find(|alert| alert.subject_name.as_deref() == Some("web-6"));
+    assert_eq!(vanished.unwrap().severity, Severity::Medium);
+}
+
+#[test]
+fn a_clock_that_is_set_back_holds_nothing_up() {
+    let mut story = Story::new("");
+    for second in 10_000..10_003 {
+        story.hit(second, SCANNER, 1, 22);
+    }
+    for second in 0..5 {
+        story.hit(second, SCANNER, 2, 23);
+    }
+    assert_eq!(
+        story.alerts.last().unwrap().clients.count,
+        2,
+        "{:?}",
+        story.told()
+    );
 }

@@ -3,8 +3,10 @@
 //! Whether n hits lie within a window W that holds the newest one is decided by the last n. A
 //! sighting that comes late, but by no more than W, may fall into a window that begins up to 2 W
 //! before the newest; as long as the detector has not fired, that stretch holds fewer than 2 n
-//! hits, so 2 n are kept. A merged sighting counts as its count, but takes up one place: it drives
-//! nothing else out of the window, which is also the evidence for an incident.
+//! hits, so the newest 2 n sightings are kept. Another 2 n are kept beside them for those that
+//! come later still: the ones nearest to the last of them, so that a backlog is exact within
+//! itself. A merged sighting counts as its count, but takes up one place: it drives nothing else
+//! out of the window, which is also the evidence for an incident.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -27,6 +29,8 @@ pub struct Sighting {
     pub count: u32,
     /// Its number in the client's sequence.
     pub sequence: u64,
+    /// When the server got it.
+    pub received: Timestamp,
 }
 
 impl From<&Event> for Sighting {
@@ -38,6 +42,7 @@ impl From<&Event> for Sighting {
             port: event.hit.trap_port,
             count: event.hit.count.get(),
             sequence: event.sequence,
+            received: event.received,
         }
     }
 }
@@ -61,7 +66,8 @@ impl Window {
         self.sightings
             .insert(self.sightings.len().saturating_sub(later), sighting);
         let most = self.most_around(sighting.at, span);
-        self.trim(threshold.saturating_mul(2), span);
+        let enough = usize::try_from(threshold.saturating_mul(2)).unwrap_or(usize::MAX);
+        self.trim(enough, sighting.at);
         most
     }
 
@@ -94,18 +100,29 @@ impl Window {
         self.sightings.iter()
     }
 
-    /// Keeps the last `enough` sightings, of which none older than two spans.
-    fn trim(&mut self, enough: u64, span: Duration) {
-        let Some(newest) = self.sightings.back().map(|kept| kept.at) else {
-            return;
-        };
-        let enough = usize::try_from(enough).unwrap_or(usize::MAX);
-        let oldest = newest.before(span.saturating_mul(2));
-        while let Some(front) = self.sightings.front() {
-            if self.sightings.len() <= enough && front.at >= oldest {
-                break;
-            }
-            self.sightings.pop_front();
+    /// What is kept from within two spans of the time `at`, oldest first.
+    pub fn near(&self, at: Timestamp, span: Duration) -> impl Iterator<Item = &Sighting> {
+        let reach = span.saturating_mul(2);
+        let (from, to) = (at.before(reach), at.after(reach));
+        self.sightings
+            .iter()
+            .filter(move |kept| (from..=to).contains(&kept.at))
+    }
+
+    /// Keeps the newest `enough` sightings, and of the others as many that are nearest to `at`.
+    fn trim(&mut self, enough: usize, at: Timestamp) {
+        while self.sightings.len() > enough.saturating_mul(2) {
+            let last = self
+                .sightings
+                .len()
+                .saturating_sub(enough)
+                .saturating_sub(1);
+            let far = |index: usize| {
+                let kept = self.sightings.get(index).map_or(at, |kept| kept.at);
+                kept.offset_from(at).unsigned_abs()
+            };
+            let farthest = if far(0) >= far(last) { 0 } else { last };
+            self.sightings.remove(farthest);
         }
     }
 }
@@ -149,6 +166,7 @@ mod tests {
             port: 22,
             count,
             sequence: 1,
+            received: Timestamp::default(),
         }
     }
 
@@ -203,7 +221,7 @@ mod tests {
             let mut window = Window::default();
             for at in times {
                 window.add(sighting(at, 1), threshold, Duration::from_micros(500));
-                prop_assert!(window.iter().count() as u64 <= threshold * 2);
+                prop_assert!(window.iter().count() as u64 <= threshold * 4);
             }
         }
     }

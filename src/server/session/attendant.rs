@@ -2,7 +2,9 @@
 
 use log::{info, warn};
 
+use crate::clock;
 use crate::event::{ClientId, Timestamp};
+use crate::seldom::Seldom;
 use crate::server::intake::{Batch, Intake, Progress};
 use crate::server::session::clock_offset::ClockOffset;
 use crate::server::session::refusal::Refusal;
@@ -18,7 +20,15 @@ pub struct Attendant<'a> {
     progress: Progress,
     received: u64,
     offset: ClockOffset,
-    complaint: Option<String>,
+    complaint: Option<Complaint>,
+    seldom: Seldom,
+}
+
+/// What is wrong with a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Complaint {
+    Traps { open: usize, wanted: u16 },
+    Dropped,
 }
 
 impl<'a> Attendant<'a> {
@@ -33,6 +43,7 @@ impl<'a> Attendant<'a> {
             received,
             offset: ClockOffset::default(),
             complaint: None,
+            seldom: Seldom::default(),
         }
     }
 
@@ -100,31 +111,36 @@ impl<'a> Attendant<'a> {
         }
     }
 
-    /// Says what is wrong with a client when it changes.
+    /// Says what is wrong with a client when it changes, but not more often than makes sense.
     fn complain(&mut self, heartbeat: &Heartbeat) {
         let complaint = complaint(heartbeat);
-        if complaint != self.complaint {
-            match &complaint {
-                Some(what) => warn!("client {}: {what}", self.name),
-                None => info!("client {}: all is well again", self.name),
-            }
-            self.complaint = complaint;
+        if complaint == self.complaint {
+            return;
         }
+        let Some(left_out) = self.seldom.line(clock::monotonic()) else {
+            return;
+        };
+        let name = self.name;
+        match complaint {
+            Some(Complaint::Traps { open, wanted }) => {
+                warn!("client {name}: only {open} of {wanted} traps are open{left_out}");
+            }
+            Some(Complaint::Dropped) => {
+                let dropped = heartbeat.dropped;
+                warn!(
+                    "client {name}: {dropped} hits were dropped for want of room on its disk{left_out}"
+                );
+            }
+            None => info!("client {name}: all is well again{left_out}"),
+        }
+        self.complaint = complaint;
     }
 }
 
-fn complaint(heartbeat: &Heartbeat) -> Option<String> {
-    let traps = heartbeat.traps.len();
-    if traps < usize::from(heartbeat.traps_wanted) {
-        return Some(format!(
-            "only {traps} of {} traps are open",
-            heartbeat.traps_wanted
-        ));
+fn complaint(heartbeat: &Heartbeat) -> Option<Complaint> {
+    let (open, wanted) = (heartbeat.traps.len(), heartbeat.traps_wanted);
+    if open < usize::from(wanted) {
+        return Some(Complaint::Traps { open, wanted });
     }
-    (heartbeat.dropped > 0).then(|| {
-        format!(
-            "{} hits were dropped for want of room on its disk",
-            heartbeat.dropped
-        )
-    })
+    (heartbeat.dropped > 0).then_some(Complaint::Dropped)
 }

@@ -2,16 +2,19 @@
 
 use log::info;
 
+use crate::clock;
 use crate::event::Timestamp;
+use crate::seldom::Seldom;
 
 /// Clocks that differ by less, in microseconds, are taken as right: 2 s. It is more than a report
 /// can be on its way on any network that works.
 const TOLERANCE: i64 = 2_000_000;
 
 /// The offset as last estimated.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct ClockOffset {
     correction: i64,
+    seldom: Seldom,
 }
 
 impl ClockOffset {
@@ -24,14 +27,19 @@ impl ClockOffset {
             0
         };
         if (correction == 0) != (self.correction == 0) {
-            let seconds = offset / 1_000_000;
-            info!("client {client}: its clock is {seconds} s behind ours (negative: ahead)");
+            if let Some(left_out) = self.seldom.line(clock::monotonic()) {
+                let seconds = offset / 1_000_000;
+                info!(
+                    "client {client}: its clock is {seconds} s behind ours (negative: ahead)\
+                     {left_out}"
+                );
+            }
         }
         self.correction = correction;
     }
 
     /// What to add to the client's times, in microseconds.
-    pub const fn correction(self) -> i64 {
+    pub const fn correction(&self) -> i64 {
         self.correction
     }
 }

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::event::neighbourhood;
+
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -26,6 +28,7 @@ impl Delays {
     /// How long to wait before telling `address` that its proof has failed: 1 s, and twice as
     /// long each time, up to 30 s.
     pub fn failed(&self, address: IpAddr, now: Instant) -> Duration {
+        let address = neighbourhood(address);
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= MAX_ADDRESSES && !failures.contains_key(&address) {
             failures.clear();

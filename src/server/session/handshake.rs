@@ -37,6 +37,8 @@ pub struct Applicant {
     pub name: String,
     /// The version of its program, printable.
     pub version: String,
+    /// Which start of the client it is.
+    pub instance: [u8; 16],
     transcript: Transcript,
 }
 
@@ -104,6 +106,7 @@ impl Gate {
             id,
             name,
             version,
+            instance: greeted.hello.instance,
             transcript,
         })
     }
@@ -159,7 +162,7 @@ mod tests {
                 nonce: [2; 32],
                 name: "web-\u{1b}[7m7".to_owned(),
                 version: "1".to_owned(),
-                boot_id: [0; 16],
+                instance: [0; 16],
                 capabilities: 0,
             }))
             .unwrap();

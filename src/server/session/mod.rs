@@ -15,7 +15,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, info};
+use log::{debug, info, warn};
 use rustls::ServerConfig;
 
 use crate::clock;
@@ -25,12 +25,13 @@ use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
 use crate::net::link::Link;
 use crate::net::permits::Permit;
+use crate::seldom::Seldom;
 use crate::server::intake::{Arrival, Intake};
 use crate::server::session::attendant::Attendant;
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::{Applicant, Gate};
 use crate::server::session::refusal::Refusal;
-use crate::server::session::seats::{Seat, Seats};
+use crate::server::session::seats::{Newcomer, Seat, Seats};
 use crate::shutdown::Stop;
 use crate::wire::frame::{self, FrameError, MAX_EARLY_FRAME, MAX_FRAME, PREAMBLE, VERSION};
 use crate::wire::message::{MessageError, ServerMessage, decode, encode};
@@ -52,8 +53,23 @@ pub struct Context {
     pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<ServerMetrics>,
+    /// Lines that peers can cause.
+    pub seldom: Lines,
     /// When to stop.
     pub stop: Stop,
+}
+
+/// Kinds of log lines that peers can cause.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// A proof was wrong.
+    pub failed_proof: Seldom,
+    /// A client that has proven itself was refused.
+    pub refused: Seldom,
+    /// A session could not be started.
+    pub not_started: Seldom,
+    /// A connection could not be accepted.
+    pub not_accepted: Seldom,
 }
 
 /// Why a session ended otherwise than by a goodbye.
@@ -109,7 +125,7 @@ pub fn serve(socket: &Arc<TcpStream>, peer: SocketAddr, permit: Permit, context:
             return;
         }
     };
-    let admitted = admit(&mut link, address, deadline, context);
+    let admitted = admit(&mut link, address, &permit, context);
     let admitted = admitted.and_then(|applicant| take_seat(applicant, address, socket, context));
     drop(permit);
     let end = match admitted {
@@ -166,7 +182,7 @@ const TLS_HANDSHAKE: u8 = 22;
 fn admit(
     link: &mut Link,
     address: IpAddr,
-    deadline: Instant,
+    permit: &Permit,
     context: &Context,
 ) -> Result<Applicant, End> {
     let mut preamble = [0; PREAMBLE.len()];
@@ -190,11 +206,20 @@ fn admit(
         Err(Refusal::SecretWrong | Refusal::IdentityUnproven)
     ) {
         context.metrics.failed_proofs.one();
-        let pause = context.delays.failed(address, clock::monotonic());
-        context.stop.wait(pause);
-        link.set_deadline(deadline.max(clock::monotonic()) + Duration::from_secs(1));
+        if let Some(left_out) = context.seldom.failed_proof.line(clock::monotonic()) {
+            warn!("{address} has failed to prove itself{left_out}");
+        }
+        permit.pin();
+        sit_out(link, context.delays.failed(address, clock::monotonic()));
     }
     Ok(judged?)
+}
+
+/// Has a peer wait, but no longer than its connection lasts.
+fn sit_out(link: &mut Link, pause: Duration) {
+    link.set_deadline(clock::monotonic() + pause);
+    // Whatever it sends meanwhile is not heard.
+    while link.read(&mut [0; 256]).is_ok_and(|read| read > 0) {}
 }
 
 /// A client that is in.
@@ -211,11 +236,26 @@ fn take_seat<'a>(
     context: &'a Context,
 ) -> Result<Seated<'a>, End> {
     let live = context.limits.heartbeat.get().saturating_mul(2);
-    let seat = context.seats.take(applicant.id, address, socket, live);
-    match seat {
+    let Applicant {
+        id: client,
+        instance,
+        ..
+    } = applicant;
+    let newcomer = Newcomer {
+        client,
+        instance,
+        address,
+    };
+    match context.seats.take(newcomer, socket, live) {
         Ok(seat) => Ok(Seated { applicant, seat }),
         Err(refusal) => {
             context.metrics.refused_sessions.one();
+            if let Some(left_out) = context.seldom.refused.line(clock::monotonic()) {
+                warn!(
+                    "client {} at {address} is refused: {refusal}{left_out}",
+                    applicant.name
+                );
+            }
             Err(refusal.into())
         }
     }
@@ -225,13 +265,17 @@ fn take_seat<'a>(
 fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(), End> {
     let Seated { applicant, seat } = seated;
     let now = Timestamp::from(clock::wall());
-    let progress = context.intake.welcome(&Arrival {
+    let arrival = Arrival {
         client: applicant.id,
         name: &applicant.name,
         version: &applicant.version,
         address: seat.address(),
         now,
-    });
+    };
+    let progress = context
+        .intake
+        .welcome(&arrival)
+        .ok_or(Refusal::TooManyClients)?;
     let acknowledged = Some(progress.durable()).filter(|up_to| *up_to > 0);
     let heartbeat = context.limits.heartbeat.get();
     context.metrics.sessions.one();

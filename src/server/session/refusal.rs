@@ -34,6 +34,8 @@ pub enum Refusal {
     IdentityInUse(IpAddr),
     /// There is no room for another session.
     TooManySessions,
+    /// As many clients are remembered as may be, and all of them are there.
+    TooManyClients,
     /// The store's queue is full, because the disk takes nothing.
     StoreFull,
     /// The same client has connected anew.
@@ -74,6 +76,9 @@ impl fmt::Display for Refusal {
                 "the server holds as many sessions as it may: raise limits.sessions or its limit \
                  on open files",
             ),
+            Self::TooManyClients => f.write_str(
+                "the server remembers as many clients as it may: raise limits.clients",
+            ),
             Self::StoreFull => f.write_str(
                 "the server cannot write its store, and its queue is full: free space on its disk",
             ),
@@ -88,9 +93,10 @@ impl Refusal {
     pub fn message(&self) -> Refused {
         let retry_after = match self {
             Self::ShuttingDown | Self::Superseded => Duration::ZERO,
-            Self::TooManySessions | Self::StoreFull | Self::IdentityInUse(_) => {
-                Duration::from_secs(10)
-            }
+            Self::TooManySessions
+            | Self::TooManyClients
+            | Self::StoreFull
+            | Self::IdentityInUse(_) => Duration::from_secs(10),
             _ => Duration::from_secs(5),
         };
         Refused {
@@ -108,7 +114,7 @@ impl Refusal {
             Self::SecretWrong => Reason::SecretWrong,
             Self::IdentityUnproven => Reason::IdentityUnproven,
             Self::IdentityInUse(_) => Reason::IdentityInUse,
-            Self::TooManySessions => Reason::TooManySessions,
+            Self::TooManySessions | Self::TooManyClients => Reason::TooManySessions,
             Self::ShuttingDown => Reason::ShuttingDown,
             Self::Superseded => Reason::Superseded,
             Self::StoreFull => Reason::StoreFull,

@@ -1,8 +1,9 @@
 //! Who is connected.
 //!
-//! One session for each identity. A client that connects again from the same address takes over
-//! from its own former session, whose end the server may not have noticed. From another address
-//! it is turned away while the former session shows signs of life: then the host was cloned.
+//! One session for each identity. A client that connects again takes over from its own former
+//! session, whose end the server may not have noticed. Another start of a client with the same
+//! identity, from wherever, is turned away while the former one's connection is open and shows
+//! signs of life: then the state folder was copied, and two clients would number their hits alike.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::event::ClientId;
+use crate::net::link::has_closed;
 use crate::server::session::refusal::Refusal;
 
 /// All sessions.
@@ -31,9 +33,21 @@ struct Taken {
 #[derive(Debug)]
 struct Occupant {
     number: u64,
+    instance: [u8; 16],
     address: IpAddr,
     socket: Arc<TcpStream>,
     heard: Arc<AtomicU64>,
+}
+
+/// A client that wants a seat.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// Who it is.
+    pub client: ClientId,
+    /// Which start of it.
+    pub instance: [u8; 16],
+    /// Where it comes from.
+    pub address: IpAddr,
 }
 
 /// A session's place; dropping it makes room.
@@ -60,17 +74,22 @@ impl Seats {
     /// heard from within `live`.
     pub fn take(
         &self,
-        client: ClientId,
-        address: IpAddr,
+        newcomer: Newcomer,
         socket: &Arc<TcpStream>,
         live: Duration,
     ) -> Result<Seat<'_>, Refusal> {
+        let Newcomer {
+            client,
+            instance,
+            address,
+        } = newcomer;
         let mut taken = self.lock();
         if let Some(former) = taken.by_client.get(&client) {
             let silence = self
                 .now()
                 .saturating_sub(former.heard.load(Ordering::Relaxed));
-            if former.address != address && Duration::from_millis(silence) < live {
+            let alive = Duration::from_millis(silence) < live && !has_closed(&former.socket);
+            if former.instance != instance && alive {
                 return Err(Refusal::IdentityInUse(former.address));
             }
             drop(former.socket.shutdown(Shutdown::Read));
@@ -83,6 +102,7 @@ impl Seats {
         let socket = Arc::clone(socket);
         let occupant = Occupant {
             number,
+            instance,
             address,
             socket,
             heard: Arc::clone(&heard),
@@ -154,43 +174,65 @@ mod tests {
 
     const ID: ClientId = ClientId([1; 16]);
 
-    fn socket() -> Arc<TcpStream> {
+    fn newcomer(client: ClientId, instance: u8) -> Newcomer {
+        Newcomer {
+            client,
+            instance: [instance; 16],
+            address: [192, 0, 2, 1].into(),
+        }
+    }
+
+    /// Both ends of a connection.
+    fn connection() -> (Arc<TcpStream>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        Arc::new(TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap())
+        let far = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+        (Arc::new(listener.accept().unwrap().0), far)
     }
 
     #[test]
     fn a_client_takes_over_from_itself_and_a_clone_does_not() {
         let seats = Seats::new(10);
         let live = Duration::from_secs(60);
-        let (home, away) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let first = seats.take(ID, home, &socket(), live).unwrap();
-        let second = seats.take(ID, home, &socket(), live).unwrap();
+        let ((old, _far), (socket, far)) = (connection(), connection());
+        let first = seats.take(newcomer(ID, 1), &old, live).unwrap();
+        let second = seats.take(newcomer(ID, 1), &socket, live).unwrap();
         assert!(first.is_lost() && !second.is_lost());
-        let clone = seats
-            .take(ID, away, &socket(), live)
-            .map(|seat| seat.number);
-        assert_eq!(clone, Err(Refusal::IdentityInUse(home)));
+        let clone = |live| {
+            seats
+                .take(newcomer(ID, 2), &socket, live)
+                .map(|seat| seat.number)
+        };
+        assert_eq!(
+            clone(live),
+            Err(Refusal::IdentityInUse([192, 0, 2, 1].into()))
+        );
         drop(first);
         assert!(!second.is_lost(), "a lost seat takes nothing along");
-        assert!(
-            seats.take(ID, away, &socket(), Duration::ZERO).is_ok(),
-            "the dead make room"
-        );
+        drop(far);
+        assert!(clone(live).is_ok(), "those who have closed make room");
+        drop(second);
+        let ((old, _far), (socket, _other)) = (connection(), connection());
+        let _former = seats.take(newcomer(ID, 1), &old, live).unwrap();
+        let newer = seats.take(newcomer(ID, 2), &socket, Duration::ZERO);
+        assert!(newer.is_ok(), "and so do those not heard from");
     }
 
     #[test]
     fn there_are_no_more_seats_than_there_are() {
         let seats = Seats::new(1);
-        let home = "192.0.2.1".parse().unwrap();
-        let first = seats.take(ID, home, &socket(), Duration::ZERO).unwrap();
-        let other = ClientId([2; 16]);
-        let refused = seats
-            .take(other, home, &socket(), Duration::ZERO)
-            .map(|seat| seat.number);
-        assert_eq!(refused, Err(Refusal::TooManySessions));
+        let (socket, _far) = connection();
+        let first = seats
+            .take(newcomer(ID, 1), &socket, Duration::ZERO)
+            .unwrap();
+        let other = || {
+            let other = newcomer(ClientId([2; 16]), 1);
+            seats
+                .take(other, &socket, Duration::ZERO)
+                .map(|seat| seat.number)
+        };
+        assert_eq!(other(), Err(Refusal::TooManySessions));
         drop(first);
-        assert!(seats.take(other, home, &socket(), Duration::ZERO).is_ok());
+        assert!(other().is_ok());
     }
 }

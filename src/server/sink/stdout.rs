@@ -50,12 +50,9 @@ impl<W: Write, D: Fn(u64)> Stdout<'_, W, D> {
 
     fn write(&mut self, number: u64, mut line: String) -> Outcome {
         line.push('\n');
+        let mut left = line.as_bytes();
         let mut complained = false;
-        while let Err(error) = self
-            .out
-            .write_all(line.as_bytes())
-            .and_then(|()| self.out.flush())
-        {
+        while let Err(error) = self.write_on(&mut left) {
             if error.kind() == io::ErrorKind::BrokenPipe {
                 error!("nobody reads the alerts on standard output any more");
                 return Outcome::GivenUp;
@@ -69,6 +66,18 @@ impl<W: Write, D: Fn(u64)> Stdout<'_, W, D> {
         }
         (self.delivered)(number);
         Outcome::Written
+    }
+
+    /// Writes what is left, and goes on behind what was written when it is called again.
+    fn write_on(&mut self, left: &mut &[u8]) -> io::Result<()> {
+        while !left.is_empty() {
+            let written = self.out.write(left)?;
+            *left = left.get(written..).unwrap_or_default();
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        self.out.flush()
     }
 }
 

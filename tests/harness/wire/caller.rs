@@ -20,6 +20,8 @@ pub struct Caller {
     pub claims: [u8; 32],
     pub secret: Option<String>,
     pub name: String,
+    /// Which start of it this is.
+    pub instance: u8,
 }
 
 /// A handshake in which the server has challenged the caller.
@@ -39,6 +41,7 @@ impl Caller {
             claims: proof::public_key(seed),
             secret: Some(SECRET.to_owned()),
             name: format!("by-hand-{number}"),
+            instance: 7,
         }
     }
 
@@ -54,7 +57,7 @@ impl Caller {
             nonce: [self.seed[0] ^ 0xff; 32],
             name: self.name.clone(),
             version: "by hand".to_owned(),
-            boot_id: [7; 16],
+            instance: [self.instance; 16],
             capabilities: 0,
         }
     }

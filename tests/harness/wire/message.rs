@@ -52,7 +52,7 @@ pub struct Hello {
     pub nonce: [u8; 32],
     pub name: String,
     pub version: String,
-    pub boot_id: [u8; 16],
+    pub instance: [u8; 16],
     pub capabilities: u64,
 }
 
@@ -224,7 +224,7 @@ impl Hello {
         visitor.bytes("nonce", &mut self.nonce)?;
         visitor.text("name", &mut self.name)?;
         visitor.text("version", &mut self.version)?;
-        visitor.bytes("boot_id", &mut self.boot_id)?;
+        visitor.bytes("instance", &mut self.instance)?;
         visitor.unsigned("capabilities", 64, &mut self.capabilities)
     }
 }
