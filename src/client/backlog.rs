@@ -130,7 +130,11 @@ impl Backlog {
             let acknowledged = inner.acknowledged;
             inner.forget(acknowledged);
         }
-        let flushed = inner.spool.flush();
+        let flusher = inner.spool.flusher();
+        // Hits do not wait for the disk.
+        drop(inner);
+        let flushed = flusher.flush();
+        let mut inner = self.lock();
         inner.note(&flushed);
         if flushed.is_ok() && inner.held.is_empty() {
             Rest::Settled

@@ -15,8 +15,8 @@ use crate::shutdown::Stop;
 /// one gathering takes.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How often the disk is told to keep what it was given, while it is given something; a power cut
-/// costs no more than this.
+/// How long after a hit the disk is told to keep what it was given; a power cut costs no more than
+/// this. Not at once, because one touch is seldom the last, and no hit is gathered meanwhile.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// How long to wait for a hit when there is nothing else to do; only bounds one call.
@@ -25,25 +25,26 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// Runs until all traps are gone and everything they saw is in the backlog.
 pub fn run(spout: &Spout, backlog: &Backlog, stop: &Stop) {
     let mut hits = Vec::new();
-    let mut rest = Rest::Unsettled;
-    let mut flushed = clock::monotonic();
+    // When to flush; not at all while the backlog is settled.
+    let mut due = Some(clock::monotonic());
     loop {
-        let patience = match rest {
-            Rest::Settled => PATIENCE,
-            Rest::Unsettled => FLUSH,
-        };
+        let patience = due.map_or(PATIENCE, |due| {
+            due.saturating_duration_since(clock::monotonic())
+        });
         let poured = spout.pour(patience, &mut hits);
         let began = clock::monotonic();
-        if !hits.is_empty() || rest == Rest::Unsettled {
+        if !hits.is_empty() || due.is_some() {
             backlog.append(&mut hits);
-            rest = Rest::Unsettled;
+            due = due.or_else(|| Some(began + FLUSH));
         }
         if poured == Poured::All {
             break;
         }
-        if rest == Rest::Unsettled && flushed.elapsed() >= FLUSH {
-            rest = backlog.flush();
-            flushed = clock::monotonic();
+        if due.is_some_and(|due| due <= began) {
+            due = match backlog.flush() {
+                Rest::Settled => None,
+                Rest::Unsettled => Some(clock::monotonic() + FLUSH),
+            };
         }
         stop.wait(PAUSE.saturating_sub(began.elapsed()));
     }

@@ -2,7 +2,7 @@
 //!
 //! It stores opaque records; what is in them is its user's business. One SQLite database,
 //! `spool.db` in the state folder, in WAL mode with `synchronous = NORMAL`: a killed process loses
-//! nothing, and a power cut what came after the last [`Spool::flush`].
+//! nothing, and a power cut what came after the last [`Flusher::flush`].
 //!
 //! ```text
 //! record   number  INTEGER PRIMARY KEY AUTOINCREMENT   counted from 1, never used twice
@@ -17,9 +17,10 @@
 //! what can be read of it is carried over.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
@@ -44,13 +45,18 @@ pub struct Spool {
     count: u64,
     /// The number of the last record there ever was.
     last: u64,
-    dirty: Dirty,
+    flusher: Flusher,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dirty {
-    Yes,
-    No,
+/// Brings what was appended to the disk itself, past the system's cache.
+///
+/// It needs no hold on the spool: a disk takes its time, and hits must not wait for it. That is
+/// also why it syncs the log and does not ask SQLite for a checkpoint, after which the next
+/// append would have to sync the log's new header before anybody could read the record.
+#[derive(Clone, Debug)]
+pub struct Flusher {
+    path: PathBuf,
+    log: Arc<File>,
 }
 
 /// A record with its number.
@@ -163,7 +169,7 @@ impl Spool {
             pages,
             count,
             last,
-            dirty: Dirty::No,
+            flusher: Flusher::of(path)?,
         })
     }
 
@@ -245,7 +251,6 @@ impl Spool {
         }
         let last = transaction.last_insert_rowid();
         transaction.commit()?;
-        self.dirty = Dirty::Yes;
         self.last = self.last.max(positive(last));
         self.count = self
             .count
@@ -274,7 +279,6 @@ impl Spool {
             .database
             .prepare_cached("DELETE FROM record WHERE number <= ?1")?
             .execute([up_to])?;
-        self.dirty = Dirty::Yes;
         self.count = self
             .count
             .saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX));
@@ -306,18 +310,33 @@ impl Spool {
         self.database
             .prepare_cached("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
             .execute(params![name, value])?;
-        self.dirty = Dirty::Yes;
         Ok(())
     }
 
-    /// Brings what was appended to the disk itself, past the system's cache.
-    pub fn flush(&mut self) -> Result<(), SpoolError> {
-        if self.dirty == Dirty::Yes {
-            self.database
-                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-            self.dirty = Dirty::No;
+    /// What brings it to the disk itself.
+    pub fn flusher(&self) -> Flusher {
+        self.flusher.clone()
+    }
+}
+
+impl Flusher {
+    /// For the spool in this file, which has been written to and so has a log.
+    fn of(path: &Path) -> Result<Self, SpoolError> {
+        let path = with_suffix(path, "-wal");
+        // SQLite keeps no locks on the log, so opening and closing it takes none away.
+        match File::options().write(true).open(&path) {
+            Ok(log) => Ok(Self {
+                path,
+                log: Arc::new(log),
+            }),
+            Err(error) => Err(SpoolError::Io(path, error)),
         }
-        Ok(())
+    }
+
+    /// Returns when all that was appended before is on the disk.
+    pub fn flush(&self) -> Result<(), SpoolError> {
+        let synced = self.log.sync_data();
+        synced.map_err(|error| SpoolError::Io(self.path.clone(), error))
     }
 }
 

@@ -95,7 +95,9 @@ fn files() -> Vec<(String, Vec<u8>)> {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path());
     spool.append(&records(1, 100)).unwrap();
-    spool.flush().unwrap();
+    let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+    let done = spool.database.query_row(checkpoint, [], |_| Ok(()));
+    done.unwrap();
     spool.append(&records(101, 200)).unwrap();
     let names = ["spool.db", "spool.db-wal"];
     let read = |name: &str| fs::read(folder.path().join(name)).unwrap();

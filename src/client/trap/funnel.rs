@@ -17,8 +17,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use crate::event::{Absorbed, Hit, Probe};
 use crate::metrics::ClientMetrics;
 
-/// Hits the channel holds.
-pub const CAPACITY: usize = 16_384;
+/// Hits the channel holds: some 50 ms of a storm. They are resident from the start.
+pub const CAPACITY: usize = 4096;
 
 /// Lines the table holds. It is emptied every few milliseconds; what is more is counted as
 /// dropped.
