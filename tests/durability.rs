@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use crate::harness::peer::connect;
 use crate::harness::process::{Finished, Line, eventually};
-use crate::harness::{Client, PORTS, SOON, Sandbox, Server};
+use crate::harness::{Client, PORTS, SOON, Sandbox, Server, has, lift};
 
 #[test]
 fn hits_outlive_a_killed_client() {
@@ -107,17 +107,22 @@ fn hits_are_stored_once_whatever_is_killed() {
     client.connected();
     let mut made: i64 = 0;
     for round in 0..KILLS {
+        // Each round from another address, so that no two hits merge.
+        let source = std::net::Ipv4Addr::new(127, 201, 0, u8::try_from(round).unwrap());
         for port in PORTS {
-            connect(trap, trap, port);
+            connect(source, trap, port);
             made += 1;
         }
         if round % 3 == 0 {
-            // A hit that the client was told of but has not written is in nobody's hands, so the
-            // client is killed only once its spool has taken what it saw.
-            eventually(SOON, "all hits on some disk", || {
-                stored(&sandbox, "server-state/server/store.db", "event")
-                    + stored(&sandbox, "client-state-0/client/spool.db", "record")
-                    >= made
+            // A connection that no trap has taken yet is in nobody's hands, so the client is killed
+            // only once its spool has had all there are.
+            eventually(SOON, "all hits spooled", || {
+                let spool = sandbox.path("client-state-0/client/spool.db");
+                let database = rusqlite::Connection::open(spool).unwrap();
+                let had = "SELECT seq FROM sqlite_sequence WHERE name = 'record'";
+                database
+                    .query_row(had, [], |row| row.get::<_, i64>(0))
+                    .is_ok_and(|had| had >= made)
             });
             client.process.signal(Signal::KILL);
             client.process.finish();
@@ -128,7 +133,8 @@ fn hits_are_stored_once_whatever_is_killed() {
             server = sandbox.server_at(&address, &json);
         }
     }
-    eventually(SOON, "all hits in the store", || {
+    // After so many failures a client may pause for up to 30 s before it tries again.
+    eventually(SOON * 3, "all hits in the store", || {
         stored(&sandbox, "server-state/server/store.db", "event") >= made
     });
     client.process.stop();
@@ -301,4 +307,111 @@ fn what_is_not_there_is_named() {
         "{}",
         unknown.stderr
     );
+}
+
+const HITS: u32 = 4000;
+
+/// Touches the trap from many sources, so that nothing merges.
+fn touch(trap: std::net::Ipv4Addr, times: u32) {
+    for number in 0..times {
+        let source =
+            std::net::Ipv4Addr::from(u32::from(std::net::Ipv4Addr::new(127, 200, 0, 1)) + number);
+        connect(source, trap, PORTS[0]);
+    }
+}
+
+#[test]
+fn a_full_disk_of_the_server_stops_no_alert_and_loses_no_hit() {
+    if !has("prlimit") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let arguments = [
+        "server",
+        "--bind",
+        "127.0.0.1:0",
+        "--state-dir",
+        "server-state",
+    ];
+    let server = sandbox.confined(160, &arguments);
+    let ready = server.wait_for_log(|line| line.contains("ready: listening on"));
+    let address = ready
+        .split_once("listening on ")
+        .unwrap()
+        .1
+        .split(' ')
+        .next()
+        .unwrap();
+    let client = sandbox.client(address, &[]);
+    client.connected();
+    touch(client.address, HITS);
+    server.wait_for_log(|line| line.contains("cannot write the store"));
+    let all = |line: &Line| matches!(line, Line::Out(text) if text.contains("4000 hits"));
+    server.wait_for(all);
+    assert!(stored(&sandbox, "server-state/server/store.db", "event") < i64::from(HITS));
+    lift(&server);
+    server.wait_for_log(|line| line.contains("the store can be written again"));
+    eventually(SOON, "all hits in the store", || {
+        stored(&sandbox, "server-state/server/store.db", "event") == i64::from(HITS)
+    });
+    let client = client.process.stop();
+    assert!(
+        client
+            .stderr
+            .contains("4000 hits seen, 0 not delivered, 0 dropped"),
+        "{}",
+        client.stderr
+    );
+    assert_eq!(
+        server
+            .stop()
+            .stderr
+            .matches("cannot write the store")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_full_disk_of_the_client_loses_no_hit() {
+    if !has("prlimit") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let address = server.address.clone();
+    // Away, so that hits stay.
+    drop(server);
+    let (trap, port) = (sandbox.address(0), PORTS[0].to_string());
+    let bind = trap.to_string();
+    let arguments = [
+        "client",
+        "--server",
+        &address,
+        "--state-dir",
+        "state",
+        "--bind",
+        &bind,
+        "--ports",
+        &port,
+    ];
+    let client = sandbox.confined(160, &arguments);
+    client.wait_for_log(|line| line.contains("1 trap open"));
+    touch(trap, HITS);
+    client.wait_for_log(|line| line.contains("cannot write the spool"));
+    lift(&client);
+    client.wait_for_log(|line| line.contains("the spool can be written again"));
+    let server = sandbox.server_at(&address, &[]);
+    eventually(SOON * 2, "all hits in the store", || {
+        stored(&sandbox, "server-state/server/store.db", "event") == i64::from(HITS)
+    });
+    let client = client.stop();
+    assert!(
+        client
+            .stderr
+            .contains("4000 hits seen, 0 not delivered, 0 dropped"),
+        "{}",
+        client.stderr
+    );
+    server.process.stop();
 }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
 use log::{info, warn};
@@ -223,11 +223,16 @@ impl Intake {
 
     /// Waits for a report to be on the disk, for a second at most, and notes how far it is.
     pub fn settle(&self, receipt: Receipt, progress: &Progress) {
-        if self
-            .store
-            .wait(receipt.ticket, clock::monotonic() + PATIENCE)
-            == Durable::Yes
-        {
+        self.note(receipt, progress, clock::monotonic() + PATIENCE);
+    }
+
+    /// Notes how far a report is on the disk by now.
+    pub fn check(&self, receipt: Receipt, progress: &Progress) {
+        self.note(receipt, progress, clock::monotonic());
+    }
+
+    fn note(&self, receipt: Receipt, progress: &Progress, deadline: Instant) {
+        if self.store.wait(receipt.ticket, deadline) == Durable::Yes {
             progress.durable.fetch_max(receipt.up_to, Ordering::Relaxed);
         }
     }

@@ -100,6 +100,21 @@ impl Sandbox {
         }
     }
 
+    /// `vft` with these arguments, whose files cannot grow beyond so many KiB until [`lift`] is
+    /// called: a disk that is full.
+    pub fn confined(&self, kib: u32, arguments: &[&str]) -> Process {
+        let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$@\"");
+        let program = vft().to_str().unwrap();
+        let arguments = [&["-c", &script, "bash", program], arguments].concat();
+        let bash = Path::new("bash");
+        Process::start(
+            bash,
+            &arguments,
+            &[("VFT_SECRET", SECRET)],
+            self.folder.path(),
+        )
+    }
+
     /// A client of that server, its traps open, with the secret, and with these arguments beside.
     /// Its traps are on the test's address, the next client's on the next.
     pub fn client(&self, server: &str, arguments: &[&str]) -> Client {
@@ -135,6 +150,15 @@ impl Sandbox {
         process.wait_for_log(|line| line.contains("traps open"));
         Client { address, process }
     }
+}
+
+/// Lets a confined process's files grow again.
+pub fn lift(process: &Process) {
+    let (pid, limit) = (process.id().to_string(), "--fsize=unlimited");
+    let lifted = std::process::Command::new("prlimit")
+        .args(["--pid", &pid, limit])
+        .status();
+    assert!(lifted.unwrap().success());
 }
 
 /// A running server.

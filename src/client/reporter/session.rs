@@ -70,7 +70,14 @@ impl Session {
             let now = clock::monotonic();
             if now >= due && !stop.is_requested() {
                 self.heartbeat(backlog, status)?;
-                due = now + self.heartbeat;
+                // What is received but not durable is asked after soon.
+                let lagging = backlog.len() > 0 && backlog.wait(Duration::ZERO) == Work::Nothing;
+                due = now
+                    + if lagging {
+                        self.heartbeat.min(GLANCE)
+                    } else {
+                        self.heartbeat
+                    };
             }
             // A client that stops sends no heartbeats, and only waits for the last hits.
             let patience = if stop.is_requested() {
@@ -83,6 +90,10 @@ impl Session {
                 Work::Nothing if self.link.is_broken() => return Err(self.last_words()),
                 Work::Nothing => {}
                 Work::Done => {
+                    if backlog.len() > 0 {
+                        // Perhaps the server's disk has taken by now what it had received.
+                        self.heartbeat(backlog, status)?;
+                    }
                     self.say(&ClientMessage::Goodbye)?;
                     self.link.close();
                     return Ok(());

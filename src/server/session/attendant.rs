@@ -5,7 +5,7 @@ use log::{info, warn};
 use crate::clock;
 use crate::event::{ClientId, Timestamp};
 use crate::seldom::Seldom;
-use crate::server::intake::{Batch, Intake, Progress};
+use crate::server::intake::{Batch, Intake, Progress, Receipt};
 use crate::server::session::clock_offset::ClockOffset;
 use crate::server::session::refusal::Refusal;
 use crate::server::store::record::Status;
@@ -19,6 +19,8 @@ pub struct Attendant<'a> {
     name: &'a str,
     progress: Progress,
     received: u64,
+    /// Of the last report.
+    receipt: Option<Receipt>,
     offset: ClockOffset,
     complaint: Option<Complaint>,
     seldom: Seldom,
@@ -41,6 +43,7 @@ impl<'a> Attendant<'a> {
             name,
             progress,
             received,
+            receipt: None,
             offset: ClockOffset::default(),
             complaint: None,
             seldom: Seldom::default(),
@@ -81,6 +84,7 @@ impl<'a> Attendant<'a> {
         };
         let receipt = self.intake.report(&batch).ok_or(Refusal::StoreFull)?;
         self.received = receipt.up_to;
+        self.receipt = Some(receipt);
         self.intake.settle(receipt, &self.progress);
         Ok(())
     }
@@ -102,6 +106,9 @@ impl<'a> Attendant<'a> {
             clock_offset: self.offset.correction(),
         };
         self.intake.heartbeat(self.client, now, status);
+        if let Some(receipt) = self.receipt {
+            self.intake.check(receipt, &self.progress);
+        }
     }
 
     fn ack(&self) -> Ack {
