@@ -38,6 +38,7 @@ pub const NAMES: &[&str] = &[
     "handshake",
     "heartbeat",
     "incidents",
+    "keep",
     "key",
     "limits",
     "min-clients",

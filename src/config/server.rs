@@ -32,6 +32,8 @@ pub struct ServerSettings {
     pub state_dir: Option<PathBuf>,
     /// How alerts are written to standard output.
     pub alert_format: Format,
+    /// After so long, events, alerts and closed incidents are forgotten.
+    pub keep: Span,
     /// Bounds.
     pub limits: Limits,
     /// When alerts are raised.
@@ -296,6 +298,9 @@ impl ServerSettings {
         if !(0.1..=3600.0).contains(&seconds(limits.heartbeat)) {
             return out_of_range("limits.heartbeat", "out of range: from 100ms to 1h");
         }
+        if !(3600.0..).contains(&seconds(self.keep)) {
+            return out_of_range("keep", "out of range: from 1h to 10years");
+        }
         if !(1.0..=300.0).contains(&seconds(limits.handshake)) {
             return out_of_range("limits.handshake", "out of range: from 1s to 5m");
         }
@@ -307,6 +312,9 @@ impl ServerSettings {
         shared_secret(self.secret.as_ref(), self.secret_file.as_deref())
     }
 }
+
+/// A year as spans of time have it: 365.25 days.
+const YEAR: u64 = 31_557_600;
 
 /// The most that a limit can be.
 const MAX_COUNT: u32 = 1 << 24;
@@ -333,6 +341,7 @@ impl Default for ServerSettings {
             secret_file: None,
             state_dir: None,
             alert_format: Format::Text,
+            keep: Span::seconds(YEAR),
             limits: Limits::default(),
             detectors: Detectors::default(),
             incidents: Incidents::default(),

@@ -97,11 +97,15 @@ pub struct Server {
     context: Arc<Context>,
     sink: JoinHandle<()>,
     store: Writer,
+    keep: Duration,
     watch: Watch,
 }
 
 /// How often the engine is told the time.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How often the store is told to forget what is old.
+const EXPIRY: Duration = Duration::from_secs(60);
 
 /// How long a stop waits for sessions to finish their exchange.
 const STOP: Duration = Duration::from_millis(600);
@@ -171,6 +175,7 @@ impl Server {
             context,
             sink,
             store: writer,
+            keep: settings.keep.get(),
             watch,
         })
     }
@@ -188,6 +193,7 @@ impl Server {
     ) -> Result<(), ServerError> {
         let context = self.context;
         let (mut dropped, seldom) = (0, Seldom::default());
+        let mut expiry = clock::monotonic();
         while !context.stop.is_requested() {
             match self.watch.reports().recv_timeout(TICK) {
                 Ok(End::Panicked(name) | End::Returned(name)) if !context.stop.is_requested() => {
@@ -197,6 +203,11 @@ impl Server {
                 Err(RecvTimeoutError::Timeout) => context.intake.tick(clock::wall().into()),
             }
             warn_of_dropped_alerts(&context.metrics, &mut dropped, &seldom);
+            if clock::monotonic() >= expiry {
+                let now = Timestamp::from(clock::wall());
+                self.store.put(Change::Expire(now.before(self.keep)));
+                expiry = clock::monotonic() + EXPIRY;
+            }
             if let Some(settings) = reload() {
                 context.intake.reload(&settings);
                 info!("reloaded: detectors, incidents and the allow-list are as the file says");

@@ -20,6 +20,7 @@
 //! Times are microseconds since the Unix epoch, UTC. `user_version` is [`schema::VERSION`]; a
 //! store of a later version is not touched.
 
+pub mod apply;
 pub mod reader;
 pub mod record;
 pub mod schema;

@@ -46,6 +46,8 @@ pub enum Change {
     },
     /// Something was said about an incident.
     Alert(AlertRecord),
+    /// What is older than this can be forgotten.
+    Expire(Timestamp),
     /// The incident with this id could not be restored, and is over as far as anybody knows.
     Lost(String),
     /// All alerts up to this number have been written to standard output.
@@ -89,6 +91,18 @@ pub struct AlertRecord {
 }
 
 impl Change {
+    /// Whether it does not matter if it is not written this time.
+    pub const fn comes_again(&self) -> bool {
+        match self {
+            Self::Status { .. } | Self::Delivered(_) | Self::Expire(_) => true,
+            Self::Welcome { .. }
+            | Self::Farewell(_)
+            | Self::Events { .. }
+            | Self::Alert(_)
+            | Self::Lost(_) => false,
+        }
+    }
+
     /// How many rows it takes; what the queue's bound counts.
     pub fn weight(&self) -> usize {
         match self {
@@ -97,6 +111,7 @@ impl Change {
             | Self::Status { .. }
             | Self::Farewell(_)
             | Self::Alert(_)
+            | Self::Expire(_)
             | Self::Lost(_)
             | Self::Delivered(_) => 1,
         }

@@ -11,13 +11,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{error, info};
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::Connection;
 
 use crate::clock;
-use crate::event::{ClientId, Event, Timestamp};
 use crate::metrics::ServerMetrics;
 use crate::server::store::StoreError;
-use crate::server::store::record::{AlertRecord, Change, Status, address_bytes, integer};
+use crate::server::store::apply::apply;
+use crate::server::store::record::Change;
 use crate::server::store::schema;
 
 /// Rows that may wait. A session with more waits before it hands anything in.
@@ -118,9 +118,13 @@ impl Writer {
         true
     }
 
-    /// Puts a change into the queue; never waits.
+    /// Puts a change into the queue; never waits. What can be left out is left out while there is
+    /// no room: it comes again.
     pub fn put(&self, change: Change) -> Ticket {
         let mut inner = self.queue.lock();
+        if inner.weight >= ROOM && change.comes_again() {
+            return Ticket(inner.last);
+        }
         inner.weight += change.weight();
         inner.waiting.push_back(change);
         inner.last += 1;
@@ -241,168 +245,90 @@ impl Work {
     }
 }
 
-fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
-    match change {
-        Change::Welcome {
-            client,
-            name,
-            version,
-            address,
-            now,
-        } => {
-            let now = integer(now.as_micros());
-            transaction
-                .prepare_cached(
-                    "INSERT INTO client (id, name, version, address, first_seen, last_seen)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (id) DO UPDATE SET
-                     name = ?2, version = ?3, address = ?4, last_seen = ?5, farewell = 0",
-                )?
-                .execute(params![client.0, name, version, address.to_string(), now])?;
-        }
-        Change::Status {
-            client,
-            now,
-            status,
-        } => {
-            describe(transaction, *client, *now, status)?;
-        }
-        Change::Lost(incident) => {
-            transaction
-                .prepare_cached("UPDATE incident SET action = 'close' WHERE id = ?1")?
-                .execute([incident])?;
-        }
-        Change::Farewell(client) => {
-            transaction
-                .prepare_cached("UPDATE client SET farewell = 1 WHERE id = ?1")?
-                .execute([client.0])?;
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
+    use std::num::NonZeroU32;
+
+    const ID: ClientId = ClientId([1; 16]);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn events(first: u64, count: u64) -> Change {
+        let event = |sequence| Event {
+            client: ID,
+            sequence,
+            received: at(sequence),
+            at: at(sequence),
+            hit: Hit {
+                first: at(sequence),
+                last: at(sequence),
+                source: [192, 0, 2, 1].into(),
+                source_port: 1,
+                trap_port: 22,
+                probe: Probe::Connect,
+                count: NonZeroU32::MIN,
+            },
+        };
+        let last = first + count - 1;
+        let events = (first..=last).map(event).collect();
         Change::Events {
-            client,
+            client: ID,
             events,
-            progress,
-            gap,
-            now,
-        } => {
-            let key = advance(transaction, *client, *progress, *gap, *now)?;
-            insert(transaction, key, events)?;
-        }
-        Change::Alert(alert) => keep(transaction, alert)?,
-        Change::Delivered(number) => {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO counter VALUES ('delivered', ?1) ON CONFLICT (name) DO UPDATE SET
-                     value = max(value, ?1)",
-                )?
-                .execute([integer(*number)])?;
+            progress: last,
+            gap: None,
+            now: at(last),
         }
     }
-    Ok(())
-}
 
-fn describe(
-    transaction: &Transaction<'_>,
-    client: ClientId,
-    now: Timestamp,
-    status: &Status,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "UPDATE client SET last_seen = ?2, traps = ?3, traps_wanted = ?4, backlog = ?5,
-             dropped = ?6, clock_offset = ?7 WHERE id = ?1",
-        )?
-        .execute(params![
-            client.0,
-            integer(now.as_micros()),
-            status.traps,
-            status.traps_wanted,
-            integer(status.backlog),
-            integer(status.dropped),
-            status.clock_offset
-        ])?;
-    Ok(())
-}
-
-/// Notes how far a client has come, and returns its key.
-fn advance(
-    transaction: &Transaction<'_>,
-    client: ClientId,
-    progress: u64,
-    gap: Option<(u64, u64)>,
-    now: Timestamp,
-) -> rusqlite::Result<i64> {
-    let (missing, now) = (
-        gap.map_or(0, |(first, last)| last - first + 1),
-        integer(now.as_micros()),
-    );
-    let key = transaction
-        .prepare_cached(
-            "UPDATE client SET last_seen = ?2, progress = ?3, missing = missing + ?4
-             WHERE id = ?1 RETURNING key",
-        )?
-        .query_row(
-            params![client.0, now, integer(progress), integer(missing)],
-            |row| row.get(0),
-        )?;
-    if let Some((first, last)) = gap {
-        transaction
-            .prepare_cached("INSERT INTO gap VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![key, integer(first), integer(last), now])?;
+    /// Puts the changes, lets the work be done, and returns what the query says.
+    fn after(changes: Vec<Change>, query: &str) -> i64 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let (writer, work) = open(&path, Arc::default()).unwrap();
+        let tickets: Vec<_> = changes
+            .into_iter()
+            .map(|change| writer.put(change))
+            .collect();
+        writer.end();
+        work.run();
+        let now = clock::monotonic();
+        assert!(
+            tickets
+                .iter()
+                .all(|ticket| writer.wait(*ticket, now) == Durable::Yes)
+        );
+        let database = schema::open_to_read(&path).unwrap();
+        database.query_row(query, [], |row| row.get(0)).unwrap()
     }
-    Ok(key)
-}
 
-fn insert(transaction: &Transaction<'_>, key: i64, events: &[Event]) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO event (client, sequence, received, at, first, last, source, source_port,
-         trap_port, probe, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?;
-    for event in events {
-        let hit = &event.hit;
-        insert.execute(params![
-            key,
-            integer(event.sequence),
-            integer(event.received.as_micros()),
-            integer(event.at.as_micros()),
-            integer(hit.first.as_micros()),
-            integer(hit.last.as_micros()),
-            address_bytes(hit.source),
-            hit.source_port,
-            hit.trap_port,
-            hit.probe.code(),
-            hit.count.get()
-        ])?;
+    #[test]
+    fn events_of_a_client_nobody_has_introduced_are_kept() {
+        assert_eq!(
+            after(vec![events(1, 3)], "SELECT count(*) FROM event JOIN client"),
+            3
+        );
     }
-    Ok(())
-}
 
-fn keep(transaction: &Transaction<'_>, alert: &AlertRecord) -> rusqlite::Result<()> {
-    let time = integer(alert.time.as_micros());
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO alert VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![
-            integer(alert.number),
-            alert.incident,
-            alert.action,
-            time,
-            alert.text,
-            alert.line
-        ])?;
-    let (first, last) = (
-        integer(alert.first_seen.as_micros()),
-        integer(alert.last_seen.as_micros()),
-    );
-    transaction
-        .prepare_cached(
-            "INSERT INTO incident VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1) ON CONFLICT (id) DO UPDATE SET
-             first_seen = ?3, last_seen = ?4, action = ?5, line = ?6, alerts = alerts + 1",
-        )?
-        .execute(params![
-            alert.incident,
-            time,
-            first,
-            last,
-            alert.action,
-            alert.line
-        ])?;
-    Ok(())
+    #[test]
+    fn what_is_old_is_forgotten_and_the_rest_stays() {
+        let changes = || vec![events(1, 100), Change::Expire(at(41))];
+        assert_eq!(after(changes(), "SELECT min(sequence) FROM event"), 41);
+        assert_eq!(after(changes(), "SELECT progress FROM client"), 100);
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_does_not_fill_the_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, _work) = open(&folder.path().join("store.db"), Arc::default()).unwrap();
+        writer.put(events(1, u64::try_from(ROOM).unwrap()));
+        assert!(!writer.wait_for_room(clock::monotonic()));
+        for _ in 0..1000 {
+            writer.put(Change::Delivered(1));
+        }
+        assert_eq!(writer.queue.lock().waiting.len(), 1);
+    }
 }

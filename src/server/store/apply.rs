@@ -1,0 +1,210 @@
+//! Changes as SQL.
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use crate::event::{ClientId, Event, Timestamp};
+use crate::server::store::record::{AlertRecord, Change, Status, address_bytes, integer};
+
+/// Rows of a table that expire at once.
+const EXPIRED_AT_ONCE: i64 = 50_000;
+
+/// Writes one change as part of a transaction.
+pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::Welcome {
+            client,
+            name,
+            version,
+            address,
+            now,
+        } => {
+            let now = integer(now.as_micros());
+            transaction
+                .prepare_cached(
+                    "INSERT INTO client (id, name, version, address, first_seen, last_seen)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (id) DO UPDATE SET
+                     name = ?2, version = ?3, address = ?4, last_seen = ?5, farewell = 0",
+                )?
+                .execute(params![client.0, name, version, address.to_string(), now])?;
+        }
+        Change::Status {
+            client,
+            now,
+            status,
+        } => {
+            describe(transaction, *client, *now, status)?;
+        }
+        Change::Expire(before) => expire(transaction, *before)?,
+        Change::Lost(incident) => {
+            transaction
+                .prepare_cached("UPDATE incident SET action = 'close' WHERE id = ?1")?
+                .execute([incident])?;
+        }
+        Change::Farewell(client) => {
+            transaction
+                .prepare_cached("UPDATE client SET farewell = 1 WHERE id = ?1")?
+                .execute([client.0])?;
+        }
+        Change::Events {
+            client,
+            events,
+            progress,
+            gap,
+            now,
+        } => {
+            let key = advance(transaction, *client, *progress, *gap, *now)?;
+            insert(transaction, key, events)?;
+        }
+        Change::Alert(alert) => keep(transaction, alert)?,
+        Change::Delivered(number) => {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO counter VALUES ('delivered', ?1) ON CONFLICT (name) DO UPDATE SET
+                     value = max(value, ?1)",
+                )?
+                .execute([integer(*number)])?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(
+    transaction: &Transaction<'_>,
+    client: ClientId,
+    now: Timestamp,
+    status: &Status,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE client SET last_seen = ?2, traps = ?3, traps_wanted = ?4, backlog = ?5,
+             dropped = ?6, clock_offset = ?7 WHERE id = ?1",
+        )?
+        .execute(params![
+            client.0,
+            integer(now.as_micros()),
+            status.traps,
+            status.traps_wanted,
+            integer(status.backlog),
+            integer(status.dropped),
+            status.clock_offset
+        ])?;
+    Ok(())
+}
+
+/// Notes how far a client has come, and returns its key.
+fn advance(
+    transaction: &Transaction<'_>,
+    client: ClientId,
+    progress: u64,
+    gap: Option<(u64, u64)>,
+    now: Timestamp,
+) -> rusqlite::Result<i64> {
+    let (missing, now) = (
+        gap.map_or(0, |(first, last)| last - first + 1),
+        integer(now.as_micros()),
+    );
+    let key = transaction
+        .prepare_cached(
+            "INSERT INTO client (id, name, version, address, first_seen, last_seen, progress, missing)
+             VALUES (?1, lower(hex(?1)), '', '', ?2, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET
+             last_seen = ?2, progress = ?3, missing = missing + ?4 RETURNING key",
+        )?
+        .query_row(params![client.0, now, integer(progress), integer(missing)], |row| row.get(0))?;
+    if let Some((first, last)) = gap {
+        transaction
+            .prepare_cached("INSERT INTO gap VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![key, integer(first), integer(last), now])?;
+    }
+    Ok(key)
+}
+
+fn insert(transaction: &Transaction<'_>, key: i64, events: &[Event]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO event (client, sequence, received, at, first, last, source, source_port,
+         trap_port, probe, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    for event in events {
+        let hit = &event.hit;
+        insert.execute(params![
+            key,
+            integer(event.sequence),
+            integer(event.received.as_micros()),
+            integer(event.at.as_micros()),
+            integer(hit.first.as_micros()),
+            integer(hit.last.as_micros()),
+            address_bytes(hit.source),
+            hit.source_port,
+            hit.trap_port,
+            hit.probe.code(),
+            hit.count.get()
+        ])?;
+    }
+    Ok(())
+}
+
+/// Forgets some of what is older, so that nobody waits long.
+fn expire(transaction: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<()> {
+    let before = integer(before.as_micros());
+    // Numbers follow arrival, so what is old comes first.
+    for (oldest, delete) in [
+        (
+            "SELECT received FROM event ORDER BY number LIMIT 1",
+            "DELETE FROM event WHERE received < ?1 AND number IN
+             (SELECT number FROM event ORDER BY number LIMIT ?2)",
+        ),
+        (
+            "SELECT time FROM alert ORDER BY number LIMIT 1",
+            "DELETE FROM alert WHERE time < ?1 AND number IN
+             (SELECT number FROM alert ORDER BY number LIMIT ?2)",
+        ),
+    ] {
+        let oldest: Option<i64> = transaction
+            .prepare_cached(oldest)?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        if oldest.is_some_and(|oldest| oldest < before) {
+            transaction
+                .prepare_cached(delete)?
+                .execute(params![before, EXPIRED_AT_ONCE])?;
+        }
+    }
+    for delete in [
+        "DELETE FROM incident WHERE action = 'close' AND last_seen < ?1",
+        "DELETE FROM gap WHERE noticed < ?1",
+    ] {
+        transaction.prepare_cached(delete)?.execute([before])?;
+    }
+    Ok(())
+}
+
+fn keep(transaction: &Transaction<'_>, alert: &AlertRecord) -> rusqlite::Result<()> {
+    let time = integer(alert.time.as_micros());
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO alert VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![
+            integer(alert.number),
+            alert.incident,
+            alert.action,
+            time,
+            alert.text,
+            alert.line
+        ])?;
+    let (first, last) = (
+        integer(alert.first_seen.as_micros()),
+        integer(alert.last_seen.as_micros()),
+    );
+    transaction
+        .prepare_cached(
+            "INSERT INTO incident VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1) ON CONFLICT (id) DO UPDATE SET
+             first_seen = ?3, last_seen = ?4, action = ?5, line = ?6, alerts = alerts + 1",
+        )?
+        .execute(params![
+            alert.incident,
+            time,
+            first,
+            last,
+            alert.action,
+            alert.line
+        ])?;
+    Ok(())
+}
