@@ -195,14 +195,15 @@ impl Intake {
             .map(|event| u64::from(event.hit.count.get()))
             .sum();
         let gap = fresh.gap.clone().map(|gap| (*gap.start(), *gap.end()));
+        let alerts = self.issue(&mut state, alerts);
         let ticket = self.store.put(Change::Events {
             client: batch.client,
             events,
+            alerts,
             progress: fresh.up_to,
             gap,
             now: batch.received,
         });
-        self.issue(&mut state, alerts);
         let name = gap.map(|_| state.correlator.client_name(batch.client));
         drop(state);
         self.metrics.reports.one();
@@ -247,7 +248,8 @@ impl Intake {
         let mut state = self.lock();
         let mut alerts = Vec::new();
         state.correlator.tick(now, &mut alerts);
-        self.issue(&mut state, alerts);
+        let records = self.issue(&mut state, alerts);
+        self.keep(records);
     }
 
     /// Says everything that is still unsaid, and what the allow-list has hidden.
@@ -255,7 +257,8 @@ impl Intake {
         let mut state = self.lock();
         let mut alerts = Vec::new();
         state.correlator.flush(now, &mut alerts);
-        self.issue(&mut state, alerts);
+        let records = self.issue(&mut state, alerts);
+        self.keep(records);
         let hidden: Vec<_> = state
             .correlator
             .allow_list()
@@ -273,12 +276,13 @@ impl Intake {
         }
     }
 
-    fn issue(&self, state: &mut State, alerts: Vec<Alert>) {
+    /// Numbers alerts, hands them to the sinks, and returns what is to be kept of them.
+    fn issue(&self, state: &mut State, alerts: Vec<Alert>) -> Vec<AlertRecord> {
+        let mut records = Vec::with_capacity(alerts.len());
         for alert in alerts {
             state.last_alert += 1;
             self.metrics.alerts.one();
-            self.store
-                .put(Change::Alert(record(state.last_alert, &alert)));
+            records.push(record(state.last_alert, &alert));
             let issued = Arc::new(Issued {
                 number: state.last_alert,
                 alert,
@@ -289,6 +293,13 @@ impl Intake {
                     Err(TrySendError::Full(_)) => self.metrics.alerts_dropped.one(),
                 }
             }
+        }
+        records
+    }
+
+    fn keep(&self, records: Vec<AlertRecord>) {
+        for record in records {
+            self.store.put(Change::Alert(record));
         }
     }
 

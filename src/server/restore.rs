@@ -17,8 +17,9 @@ use serde_json::Value;
 
 use crate::config::server::ServerSettings;
 use crate::event::{ClientId, Timestamp};
-use crate::server::alert::{Severity, Shape};
+use crate::server::alert::{Severity, Shape, Source, Subject};
 use crate::server::correlate::Correlator;
+use crate::server::correlate::clients::{Client, Farewell};
 use crate::server::correlate::incident::{Gist, Memory};
 use crate::server::store::StoreError;
 use crate::server::store::reader::{Reader, StoredIncident, Which};
@@ -49,9 +50,25 @@ pub fn restore(
 ) -> Result<Restored, StoreError> {
     let mut correlator = Correlator::new(settings);
     let mut durable = Vec::new();
-    for client in reader.clients()? {
-        correlator.remember(client.id, &client.name, now, client.progress);
-        durable.push((client.id, client.progress));
+    let mut clients = reader.clients()?;
+    // If there is no room for all, it is for those heard from most lately.
+    clients.sort_by_key(|client| std::cmp::Reverse(client.last_seen));
+    for client in clients {
+        let farewell = if client.farewell {
+            Farewell::Said
+        } else {
+            Farewell::None
+        };
+        let (name, progress, missing) = (client.name, client.progress, client.missing);
+        let known = Client {
+            name,
+            heard: now,
+            farewell,
+            progress,
+            missing,
+        };
+        correlator.remember(client.id, &known);
+        durable.push((client.id, progress));
     }
     let open = reader.incidents(Which::Open)?;
     let oldest = open.iter().map(|incident| incident.first_seen).min();
@@ -102,18 +119,38 @@ fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
                 .into_iter()
                 .find(|it| Some(it.name()) == text("shape")),
         },
+        subject: subject(&line)?,
         silent: silent_client(&line),
         first_seen: incident.first_seen,
     };
     Some((incident.id.clone(), memory))
 }
 
+/// Whom or what an incident is about.
+fn subject(line: &Value) -> Option<Subject> {
+    let subject = line.get("subject")?;
+    let value = subject.get("value")?.as_str()?;
+    match subject.get("kind")?.as_str()? {
+        "source" => {
+            let address = value.split('/').next()?.parse().ok()?;
+            Some(Subject::Source(Source::of(address)))
+        }
+        "port" => value.parse().ok().map(Subject::Port),
+        "client" => client(value).map(Subject::Client),
+        "fleet" => Some(Subject::Fleet),
+        _ => None,
+    }
+}
+
 /// The client that an incident says is silent, if it does.
 fn silent_client(line: &Value) -> Option<ClientId> {
-    if line.get("detector")?.as_str()? != "silent-client" {
-        return None;
+    match (line.get("detector")?.as_str()?, subject(line)?) {
+        ("silent-client", Subject::Client(id)) => Some(id),
+        _ => None,
     }
-    let digits = line.get("subject")?.get("value")?.as_str()?;
+}
+
+fn client(digits: &str) -> Option<ClientId> {
     let mut id = [0; 16];
     for (index, byte) in id.iter_mut().enumerate() {
         *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;

@@ -156,14 +156,8 @@ impl Spool {
              COMMIT;",
         )?;
         let count = database.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
-        let last: Option<i64> = database
-            .query_row(
-                "SELECT seq FROM sqlite_sequence WHERE name = 'record'",
-                [],
-                |row| row.get(0),
-            )
-            .optional()?;
-        let (count, last) = (positive(count), last.map_or(0, positive));
+        let last = last_number(&database)?;
+        let count = positive(count);
         Ok(Self {
             database,
             pages,
@@ -223,10 +217,9 @@ impl Spool {
                 saved += 1;
             }
         }
-        let last = transaction.last_insert_rowid();
         transaction.commit()?;
         self.count = saved;
-        self.last = self.last.max(positive(last));
+        self.last = last_number(&self.database)?;
         Ok(saved)
     }
 
@@ -351,6 +344,18 @@ fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
         number: positive(number),
         bytes: sound.then_some(bytes),
     })
+}
+
+/// The number of the last record there ever was, 0 if there was none.
+fn last_number(database: &Connection) -> rusqlite::Result<u64> {
+    let last: Option<i64> = database
+        .query_row(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'record'",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(last.map_or(0, positive))
 }
 
 /// Pages in use.

@@ -149,3 +149,25 @@ proptest! {
         reopens(&damaged);
     }
 }
+
+#[test]
+fn a_damaged_spool_without_records_gives_no_number_twice_and_leaves_none_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    spool.set_counter("shift a", 5).unwrap();
+    spool.set_counter("dropped", 0).unwrap();
+    let kept = folder.path().join("kept.db");
+    spool
+        .database
+        .execute("VACUUM INTO ?1", [kept.to_str().unwrap()])
+        .unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let mut spool = open(other.path());
+    assert_eq!(spool.carry_over(&kept).unwrap(), 0);
+    assert_eq!(
+        (spool.next(), spool.counter("shift a").unwrap()),
+        (1, Some(5))
+    );
+    spool.append(&records(1, 1)).unwrap();
+    assert_eq!(numbers(&spool), [1]);
+}

@@ -24,7 +24,7 @@ pub struct Client {
     /// Whether it said that it stops.
     pub farewell: Farewell,
     /// The last number of its sequence that was taken in; none of it was if 0.
-    progress: u64,
+    pub progress: u64,
     /// Numbers that never arrived.
     pub missing: u64,
 }
@@ -104,12 +104,10 @@ impl Clients {
         Room::Found
     }
 
-    /// Takes up a client as it was before a restart; it counts as heard from at `now`.
-    pub fn remember(&mut self, id: ClientId, name: &str, now: Timestamp, progress: u64) {
-        // The store never has more than there was room for.
-        let _room = self.welcome(id, name, now);
-        if let Some(client) = self.known.get_mut(&id) {
-            client.progress = progress;
+    /// Takes up a client as it was before a restart, if there is room.
+    pub fn remember(&mut self, id: ClientId, client: &Client) {
+        if self.known.len() < self.bound {
+            self.known.insert(id, client.clone());
         }
     }
 

@@ -84,6 +84,8 @@ pub struct Memory {
     pub alerts: u32,
     /// What the last one said.
     pub what: Gist,
+    /// Whom or what it is about.
+    pub subject: Subject,
     /// The client whose silence it is about, if it is.
     pub silent: Option<ClientId>,
     /// When its first hit happened, or its silence began.

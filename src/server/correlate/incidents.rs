@@ -27,7 +27,11 @@ pub struct Incidents {
     open: BTreeMap<Key, Incident>,
     /// Those that have changed since alerts were last collected.
     touched: BTreeSet<Key>,
+    settled: Timestamp,
 }
+
+/// How far apart in time the incidents of a replay are looked through for what is over.
+const SETTLE: Duration = Duration::from_secs(10);
 
 impl Incidents {
     /// Room for `bound` incidents, each of which ends after `quiet`.
@@ -37,6 +41,7 @@ impl Incidents {
             quiet,
             open: BTreeMap::new(),
             touched: BTreeSet::new(),
+            settled: Timestamp::default(),
         }
     }
 
@@ -116,32 +121,57 @@ impl Incidents {
         }
     }
 
-    /// Closes without a word what was over before `now`.
+    /// Closes an incident that was over at `now`, before anything else is added to it.
+    pub fn finish(&mut self, key: Key, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+        if self
+            .open
+            .get(&key)
+            .is_some_and(|incident| incident.ends(self.quiet) <= now)
+        {
+            self.close(key, now, clients, alerts);
+        }
+    }
+
+    /// Closes without a word what was over before `now`, every so often.
     pub fn settle(&mut self, now: Timestamp) {
+        if now.since(self.settled) < SETTLE {
+            return;
+        }
+        self.settled = now;
         let quiet = self.quiet;
         self.open
             .retain(|key, incident| matches!(key, Key::Silence(_)) || incident.ends(quiet) > now);
         self.touched.clear();
     }
 
-    /// Takes up what is known from before a restart: what is not in `memories` is not open. The
-    /// ids of those that are not here are returned.
+    /// Takes up what is known from before a restart: what is not in `memories`, by its id or by
+    /// what it is about, is not open. The ids of those that are not here are returned.
     pub fn resume(&mut self, memories: &BTreeMap<String, Memory>) -> Vec<String> {
-        self.open
-            .retain(|_, incident| match memories.get(&incident.id) {
-                Some(memory) => {
-                    incident.remember(memory);
-                    true
-                }
-                None => false,
-            });
+        let mut lost = BTreeMap::new();
+        let known: BTreeSet<_> = self
+            .open
+            .values()
+            .map(|incident| incident.id.clone())
+            .collect();
+        for (id, memory) in memories.iter().filter(|(id, _)| !known.contains(*id)) {
+            lost.insert(Key::Scan(memory.subject), id);
+        }
+        self.open.retain(|key, incident| {
+            if let Some(id) = lost
+                .get(key)
+                .filter(|_| !memories.contains_key(&incident.id))
+            {
+                incident.id.clone_from(*id);
+                lost.remove(key);
+            }
+            let memory = memories.get(&incident.id);
+            memory.is_some_and(|memory| {
+                incident.remember(memory);
+                true
+            })
+        });
         self.touched.clear();
-        let here: BTreeSet<_> = self.open.values().map(|incident| &incident.id).collect();
-        memories
-            .keys()
-            .filter(|id| !here.contains(id))
-            .cloned()
-            .collect()
+        lost.into_values().cloned().collect()
     }
 
     /// Closes an incident, if it is open.

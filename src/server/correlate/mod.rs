@@ -27,7 +27,7 @@ use crate::config::server::{Correlation, Detectors, ServerSettings};
 use crate::event::{ClientId, Event, Timestamp};
 use crate::server::alert::{Alert, Detector, Source, Statistic, Subject};
 use crate::server::correlate::allow::AllowList;
-use crate::server::correlate::clients::{Clients, Fresh, Room};
+use crate::server::correlate::clients::{Client, Clients, Fresh, Room};
 use crate::server::correlate::frequency::{History, Rule};
 use crate::server::correlate::incident::Memory;
 use crate::server::correlate::incidents::{Incidents, Key};
@@ -104,9 +104,9 @@ impl Correlator {
         self.incidents.reload(settings.incidents.quiet.get());
     }
 
-    /// Takes up a client as it was before a restart; it counts as heard from at `now`.
-    pub fn remember(&mut self, client: ClientId, name: &str, now: Timestamp, progress: u64) {
-        self.clients.remember(client, name, now, progress);
+    /// Takes up a client as it was before a restart.
+    pub fn remember(&mut self, client: ClientId, known: &Client) {
+        self.clients.remember(client, known);
     }
 
     /// Takes in an event from before a restart, of which everything was said then.
@@ -167,6 +167,15 @@ impl Correlator {
                 .covers(&sighting, &self.clients.name(sighting.client))
         {
             return;
+        }
+        let source = Subject::Source(Source::of(sighting.source));
+        for subject in [
+            source,
+            Side::Port.subject(&sighting),
+            Side::Client.subject(&sighting),
+        ] {
+            self.incidents
+                .finish(Key::Scan(subject), event.received, &self.clients, alerts);
         }
         self.see_source(sighting);
         for side in [Side::Port, Side::Client] {

@@ -48,12 +48,16 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
         Change::Events {
             client,
             events,
+            alerts,
             progress,
             gap,
             now,
         } => {
             let key = advance(transaction, *client, *progress, *gap, *now)?;
             insert(transaction, key, events)?;
+            for alert in alerts {
+                keep(transaction, alert)?;
+            }
         }
         Change::Alert(alert) => keep(transaction, alert)?,
         Change::Delivered(number) => {
@@ -155,7 +159,8 @@ fn expire(transaction: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<
         (
             "SELECT time FROM alert ORDER BY number LIMIT 1",
             "DELETE FROM alert WHERE time < ?1 AND number IN
-             (SELECT number FROM alert ORDER BY number LIMIT ?2)",
+             (SELECT number FROM alert ORDER BY number LIMIT ?2)
+             AND number <= (SELECT value FROM counter WHERE name = 'delivered')",
         ),
     ] {
         let oldest: Option<i64> = transaction

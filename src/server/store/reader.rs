@@ -72,7 +72,7 @@ pub struct Selection {
 
 const EVENT: &str = "SELECT client.id, client.name, event.sequence, event.received, event.at,
     event.first, event.last, event.source, event.source_port, event.trap_port, event.probe,
-    event.count FROM event JOIN client ON client.key = event.client";
+    event.count, event.number FROM event JOIN client ON client.key = event.client";
 
 impl Reader {
     /// Opens the store at `path`, which a server may be writing.
@@ -131,9 +131,12 @@ impl Reader {
 
     /// The number of the last alert, 0 if there was none.
     pub fn last_alert(&self) -> Result<u64, StoreError> {
-        let last: Option<i64> =
-            self.database
-                .query_row("SELECT max(number) FROM alert", [], |row| row.get(0))?;
+        let last: Option<i64> = self.database.query_row(
+            "SELECT max(coalesce((SELECT max(number) FROM alert), 0),
+             coalesce((SELECT value FROM counter WHERE name = 'delivered'), 0))",
+            [],
+            |row| row.get(0),
+        )?;
         Ok(last.map_or(0, unsigned))
     }
 
@@ -178,10 +181,33 @@ impl Reader {
         selection: &Selection,
         mut take: impl FnMut(&Event, &str) -> More,
     ) -> Result<(), StoreError> {
-        let mut select = self.database.prepare(&format!(
-            "{EVENT} WHERE (?1 IS NULL OR source BETWEEN ?1 AND ?6 AND length(source) = length(?1)) AND (?2 IS NULL OR trap_port = ?2)
+        let mut after = 0;
+        loop {
+            // A page at a time: whoever reads slowly must not keep the writer's log from shrinking.
+            let page = self.page(selection, after)?;
+            let Some((last, ..)) = page.last() else {
+                return Ok(());
+            };
+            after = *last;
+            for (_, event, name) in &page {
+                if take(event, name) == More::Enough {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn page(
+        &self,
+        selection: &Selection,
+        after: i64,
+    ) -> Result<Vec<(i64, Event, String)>, StoreError> {
+        let mut select = self.database.prepare_cached(&format!(
+            "{EVENT} WHERE (?1 IS NULL OR source BETWEEN ?1 AND ?6 AND length(source) = length(?1))
+             AND (?2 IS NULL OR trap_port = ?2)
              AND (?3 IS NULL OR name = ?3 OR lower(hex(id)) = ?3)
-             AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5) ORDER BY number"
+             AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5) AND number > ?7
+             ORDER BY number LIMIT 4096"
         ))?;
         let micros = |time: Timestamp| integer(time.as_micros());
         let mut rows = select.query(params![
@@ -195,16 +221,15 @@ impl Reader {
             selection
                 .source
                 .map(|network| address_bytes(network.broadcast())),
+            after,
         ])?;
+        let mut page = Vec::new();
         while let Some(row) = rows.next()? {
-            let Some((event, name)) = event(row)? else {
-                continue;
-            };
-            if take(&event, &name) == More::Enough {
-                break;
+            if let Some((event, name)) = event(row)? {
+                page.push((row.get(12)?, event, name));
             }
         }
-        Ok(())
+        Ok(page)
     }
 
     /// The number of the first event that arrived at `since` or later. Numbers follow arrival, so

@@ -37,6 +37,8 @@ pub enum Change {
         client: ClientId,
         /// The hits that are new.
         events: Vec<Event>,
+        /// What was said because of them, which must be on the disk with them.
+        alerts: Vec<AlertRecord>,
         /// The last number of the client's sequence that is now taken in.
         progress: u64,
         /// Numbers that never arrived, first and last.
@@ -94,26 +96,20 @@ impl Change {
     /// Whether it does not matter if it is not written this time.
     pub const fn comes_again(&self) -> bool {
         match self {
-            Self::Status { .. } | Self::Delivered(_) | Self::Expire(_) => true,
-            Self::Welcome { .. }
-            | Self::Farewell(_)
-            | Self::Events { .. }
-            | Self::Alert(_)
-            | Self::Lost(_) => false,
-        }
-    }
-
-    /// How many rows it takes; what the queue's bound counts.
-    pub fn weight(&self) -> usize {
-        match self {
-            Self::Events { events, .. } => events.len().max(1),
             Self::Welcome { .. }
             | Self::Status { .. }
             | Self::Farewell(_)
-            | Self::Alert(_)
-            | Self::Expire(_)
-            | Self::Lost(_)
-            | Self::Delivered(_) => 1,
+            | Self::Delivered(_)
+            | Self::Expire(_) => true,
+            Self::Events { .. } | Self::Alert(_) | Self::Lost(_) => false,
+        }
+    }
+
+    /// How many hits it holds; what the queue's bound counts.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Events { events, .. } => events.len().max(1),
+            _ => 0,
         }
     }
 }

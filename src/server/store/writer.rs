@@ -20,7 +20,7 @@ use crate::server::store::apply::apply;
 use crate::server::store::record::Change;
 use crate::server::store::schema;
 
-/// Rows that may wait. A session with more waits before it hands anything in.
+/// Hits, and changes, that may wait. A session with more waits before it hands anything in.
 const ROOM: usize = 262_144;
 
 /// Rows of one transaction: enough to share a flush, few enough to keep who waits waiting briefly.
@@ -122,7 +122,8 @@ impl Writer {
     /// no room: it comes again.
     pub fn put(&self, change: Change) -> Ticket {
         let mut inner = self.queue.lock();
-        if inner.weight >= ROOM && change.comes_again() {
+        let full = inner.weight >= ROOM || inner.waiting.len() >= ROOM;
+        if full && change.comes_again() {
             return Ticket(inner.last);
         }
         inner.weight += change.weight();
@@ -211,7 +212,7 @@ impl Work {
         let mut batch = Vec::new();
         let mut weight = 0;
         while let Some(change) = inner.waiting.pop_front() {
-            weight += change.weight();
+            weight += change.weight().max(1);
             batch.push(change);
             if weight >= MOST {
                 break;
@@ -278,6 +279,7 @@ mod tests {
         Change::Events {
             client: ID,
             events,
+            alerts: Vec::new(),
             progress: last,
             gap: None,
             now: at(last),
