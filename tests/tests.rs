@@ -42,3 +42,9 @@ mod golden;
 
 /// What docs/architecture.md says of the source, held against it.
 mod layers;
+
+/// What docs/threat-model.md promises and no other test holds.
+mod threats;
+
+/// What other documents say of tests and messages, held against the source.
+mod documents;

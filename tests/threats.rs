@@ -1,0 +1,179 @@
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::harness::process::eventually;
+use crate::harness::wire::caller::{Caller, hit, report};
+use crate::harness::wire::line::Line;
+use crate::harness::wire::message::{
+    Ack, Challenge, ClientMessage, Reason, Refused, ServerMessage,
+};
+use crate::harness::{PORTS, SECRET, SOON, Sandbox};
+
+#[test]
+fn a_trap_says_nothing_and_closes() {
+    let sandbox = Sandbox::new();
+    let client = sandbox.client("127.0.0.1:1", &[]);
+    for port in PORTS {
+        Line::plain(&format!("{}:{port}", client.address)).assert_ends();
+    }
+}
+
+#[test]
+fn nothing_older_than_tls_1_3_is_spoken() {
+    const PROTOCOL_VERSION: u8 = 70;
+    let sandbox = Sandbox::new();
+    sandbox.run(&["cert", "--name", "127.0.0.1"]);
+    let server = sandbox.server(&["--cert", "cert.pem", "--key", "key.pem"]);
+    let mut line = Line::plain(&server.address);
+    line.write(&hello_of_tls_1_2());
+    // A fatal alert, in a record of its own.
+    assert_eq!(line.read(), [21, 3, 3, 0, 2, 2, PROTOCOL_VERSION]);
+    line.assert_ends();
+}
+
+/// A `ClientHello` that would do for TLS 1.2: one suite, one curve, one scheme of signatures.
+fn hello_of_tls_1_2() -> Vec<u8> {
+    let suites = [0, 2, 0xc0, 0x2b];
+    let compressions = [1, 0];
+    let curves = [0, 10, 0, 4, 0, 2, 0, 23];
+    let signatures = [0, 13, 0, 4, 0, 2, 4, 3];
+    let extensions = [curves, signatures].concat();
+    let version = [3, 3];
+    let body = [
+        &version[..],
+        &[7; 32],
+        &[0],
+        &suites,
+        &compressions,
+        &length(&extensions),
+        &extensions,
+    ]
+    .concat();
+    let handshake = [&[1, 0], &length(&body)[..], &body].concat();
+    [&[22, 3, 1], &length(&handshake)[..], &handshake].concat()
+}
+
+fn length(bytes: &[u8]) -> [u8; 2] {
+    u16::try_from(bytes.len()).unwrap().to_be_bytes()
+}
+
+#[test]
+fn a_client_that_trusts_a_certificate_never_goes_on_in_plain() {
+    const TLS_HANDSHAKE: [u8; 1] = [22];
+    let sandbox = Sandbox::new();
+    sandbox.run(&["cert", "--name", "127.0.0.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let _client = sandbox.client(&address, &["--cert", "cert.pem"]);
+    for answer in [
+        ServerMessage::Challenge(Challenge {
+            server_id: [1; 16],
+            nonce: [2; 32],
+            secret_required: true,
+        }),
+        ServerMessage::Refused(Refused {
+            reason: Reason::Protocol,
+            text: "speak plain".to_owned(),
+            retry_after_millis: 0,
+        }),
+    ] {
+        let mut line = Line::accept(&listener);
+        assert_eq!(line.read(), TLS_HANDSHAKE);
+        line.send(&answer);
+    }
+    // And the next attempt is no other.
+    assert_eq!(Line::accept(&listener).read(), TLS_HANDSHAKE);
+}
+
+#[test]
+fn what_is_on_disk_is_for_its_owner_alone() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let client = sandbox.client(&server.address, &[]);
+    client.connected();
+    let mode = |name: &str| {
+        let permissions = sandbox.path(name).metadata().unwrap().permissions();
+        permissions.mode() & 0o777
+    };
+    for folder in [
+        "server-state",
+        "server-state/server",
+        "client-state-0",
+        "client-state-0/client",
+    ] {
+        assert_eq!(mode(folder), 0o700, "{folder}");
+    }
+    for file in ["server-state/server/id", "client-state-0/client/identity"] {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn the_secret_shows_in_no_settings_that_are_printed() {
+    let sandbox = Sandbox::new();
+    sandbox.file("vft.toml", &format!("secret = \"{SECRET}\"\n"));
+    for role in ["server", "client"] {
+        let finished = sandbox.run(&["check", "--config", "vft.toml", "--role", role]);
+        assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
+        let said = finished.stdout + &finished.stderr;
+        assert!(said.contains("is sound"), "{said}");
+        assert!(!said.contains(SECRET), "{said}");
+    }
+}
+
+#[test]
+fn whoever_takes_a_name_is_not_whose_name_it_is() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let namesakes = [1, 2].map(|number| Caller {
+        name: "web-7".to_owned(),
+        ..Caller::new(number)
+    });
+    for caller in &namesakes {
+        let (mut visit, _) = caller.visit(&server.address);
+        assert_eq!(visit.report(report(1, vec![hit("192.0.2.66", 22)])), 1);
+        visit.leave();
+    }
+    let arguments = ["--format", "json", "--state-dir", "server-state"];
+    let finished = sandbox.run(&[&["clients"], &arguments[..]].concat());
+    let listed: BTreeSet<_> = finished
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|client| client["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(listed, namesakes.iter().map(Caller::id).collect());
+}
+
+/// The store is locked here as if its disk took nothing.
+#[test]
+fn while_the_store_takes_nothing_alerts_come_and_hits_stay_with_the_client() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&["--alert-format", "json"]);
+    let (mut visit, _) = Caller::new(1).visit(&server.address);
+    let store = Connection::open(sandbox.path("server-state/server/store.db")).unwrap();
+    store.busy_timeout(SOON).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let hits = [22, 80, 445].map(|port| hit("192.0.2.66", port));
+    let scan = ClientMessage::Report(report(1, hits.to_vec()));
+    let mut answer = || {
+        visit.line.send(&scan);
+        visit.line.receive::<ServerMessage>()
+    };
+    let taken_in = Ack {
+        received: 3,
+        durable: 0,
+    };
+    assert_eq!(answer(), ServerMessage::Ack(taken_in));
+    server.alert(|alert| alert["subject"]["value"] == "192.0.2.66");
+    store.execute_batch("ROLLBACK").unwrap();
+    eventually(SOON, "the hits are on the disk", || {
+        answer() == ServerMessage::Ack(Ack::durable(3))
+    });
+    let stderr = server.process.stop().stderr;
+    assert!(stderr.contains("stopped: 3 hits in"), "{stderr}");
+}
