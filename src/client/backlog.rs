@@ -114,12 +114,15 @@ impl Backlog {
         let mut inner = self.lock();
         inner.held.append(hits);
         inner.write(&self.metrics);
-        self.changed.notify_one();
-        if inner.held.is_empty() {
+        let rest = if inner.held.is_empty() {
             Rest::Settled
         } else {
             Rest::Unsettled
-        }
+        };
+        // Whoever is woken wants the lock at once.
+        drop(inner);
+        self.changed.notify_one();
+        rest
     }
 
     /// Brings what was appended to the disk itself.

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
 /// The version of the format.
@@ -131,6 +132,8 @@ impl Spool {
         let database = Connection::open(path)?;
         // Nobody else should use it; whoever does for a moment is waited for, but not for long.
         database.busy_timeout(Duration::from_millis(100))?;
+        // A statement is compiled once, and not again for each number it is given.
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version > VERSION {
             return Err(SpoolError::Later(path.to_owned(), version));
@@ -360,12 +363,13 @@ fn last_number(database: &Connection) -> rusqlite::Result<u64> {
 
 /// Pages in use.
 fn used(database: &Connection) -> rusqlite::Result<u64> {
-    let pragma = |name: &str| -> rusqlite::Result<u64> {
+    let ask = |pragma: &str| -> rusqlite::Result<u64> {
         database
-            .pragma_query_value(None, name, |row| row.get(0))
+            .prepare_cached(pragma)?
+            .query_row([], |row| row.get(0))
             .map(positive)
     };
-    Ok(pragma("page_count")?.saturating_sub(pragma("freelist_count")?))
+    Ok(ask("PRAGMA page_count")?.saturating_sub(ask("PRAGMA freelist_count")?))
 }
 
 fn drop_oldest(database: &Connection) -> rusqlite::Result<Vec<Record>> {
