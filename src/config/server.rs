@@ -360,7 +360,7 @@ impl Default for Limits {
             sessions: 20_000,
             clients: 100_000,
             sources: 262_144,
-            incidents: 1024,
+            incidents: 4096,
         }
     }
 }
