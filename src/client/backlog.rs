@@ -174,7 +174,7 @@ impl Backlog {
     /// the session lasts, and what is durable there is forgotten here.
     pub fn acknowledge(&self, ack: Ack) {
         let mut inner = self.lock();
-        let back = -inner.shift.unwrap_or(0);
+        let back = inner.shift.unwrap_or(0).saturating_neg();
         inner.sent = inner.sent.max(shifted(ack.received, back));
         inner.forget(shifted(ack.durable, back));
     }
@@ -186,7 +186,7 @@ impl Backlog {
         inner.sent = 0;
         let acknowledged = acknowledged.unwrap_or(0);
         let next = inner.spool.next();
-        let here = shifted(acknowledged, -inner.shift.unwrap_or(0));
+        let here = shifted(acknowledged, inner.shift.unwrap_or(0).saturating_neg());
         if inner.shift.is_some() && here < next {
             inner.forget(here);
             return Ok(());
@@ -412,6 +412,19 @@ mod tests {
         );
         backlog.resume(Some(1)).unwrap();
         assert_eq!(oldest(&backlog, 9), (2, vec![hit(2), hit(3)]));
+    }
+
+    #[test]
+    fn a_shift_that_cannot_be_is_survived() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(folder.path(), 1 << 30).unwrap().0;
+        spool.set_counter(SHIFT, i64::MIN).unwrap();
+        let backlog = Backlog::new(spool, Arc::default()).unwrap();
+        backlog.append(&mut vec![hit(1)]);
+        backlog.resume(Some(7)).unwrap();
+        assert_eq!(oldest(&backlog, 9), (8, vec![hit(1)]));
+        backlog.acknowledge(durable(8));
+        assert_eq!(backlog.len(), 0);
     }
 
     #[test]
