@@ -150,18 +150,11 @@ impl Spool {
              COMMIT;",
         )?;
         let count = database.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
-        let last: Option<i64> = database
-            .query_row(
-                "SELECT seq FROM sqlite_sequence WHERE name = 'record'",
-                [],
-                |row| row.get(0),
-            )
-            .optional()?;
-        let (count, last) = (positive(count), last.map_or(0, positive));
+        let last = last_number(&database)?;
         Ok(Self {
             database,
             pages,
-            count,
+            count: positive(count),
             last,
             dirty: Dirty::No,
         })
@@ -210,17 +203,18 @@ impl Spool {
             });
             // Whatever comes before the first page that cannot be read.
             for (number, bytes, crc) in read.into_iter().flatten().map_while(Result::ok) {
-                transaction.execute(
+                let inserted = transaction.execute(
                     "INSERT OR IGNORE INTO record VALUES (?1, ?2, ?3)",
                     params![number, bytes, crc],
                 )?;
-                saved += 1;
+                saved += u64::try_from(inserted).unwrap_or(0);
             }
         }
-        let last = transaction.last_insert_rowid();
+        // Not the last row inserted, which may be a counter's.
+        let last = last_number(&transaction)?;
         transaction.commit()?;
         self.count = saved;
-        self.last = self.last.max(positive(last));
+        self.last = last;
         Ok(saved)
     }
 
@@ -332,6 +326,15 @@ fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
         number: positive(number),
         bytes: sound.then_some(bytes),
     })
+}
+
+/// The number of the last record there ever was, 0 if there was none.
+fn last_number(database: &Connection) -> rusqlite::Result<u64> {
+    let select = "SELECT seq FROM sqlite_sequence WHERE name = 'record'";
+    let last = database
+        .query_row(select, [], |row| row.get(0))
+        .optional()?;
+    Ok(last.map_or(0, positive))
 }
 
 /// Pages in use.
