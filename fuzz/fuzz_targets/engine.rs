@@ -203,7 +203,7 @@ impl World {
             Step::Jump { to } => self.now = Timestamp::from_micros(to),
             Step::Event(seen) => self.event(seen, 0, Of::Sources),
             Step::Flood { first, count, of } => {
-                for n in 0..count % 2048 {
+                for n in 0..count % 300 {
                     self.event(first, n, of);
                     self.read_alerts();
                 }
