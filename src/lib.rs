@@ -28,6 +28,9 @@ mod config;
 mod entropy;
 mod event;
 mod exit;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod logging;
 mod metrics;
 mod net;

@@ -186,7 +186,7 @@ impl Backlog {
     pub fn acknowledge(&self, ack: Ack) {
         let mut inner = self.lock();
         let (shift, offered) = (inner.shift, inner.offered.max(inner.acknowledged));
-        let here = |number| shifted(number, -shift).min(offered);
+        let here = |number| shifted(number, shift.saturating_neg()).min(offered);
         inner.sent = inner.sent.max(here(ack.received));
         inner.forget(here(ack.durable));
     }
@@ -199,9 +199,9 @@ impl Backlog {
         let name = format!("{SHIFT} {}", ClientId(*server));
         let (agreed, known) = (inner.spool.counter(&name)?, known.unwrap_or(0));
         let next = inner.spool.next();
-        if let Some(shift) = agreed.filter(|shift| shifted(known, -shift) < next) {
+        if let Some(shift) = agreed.filter(|shift| shifted(known, shift.saturating_neg()) < next) {
             inner.shift = shift;
-            inner.forget(shifted(known, -shift));
+            inner.forget(shifted(known, shift.saturating_neg()));
             return Ok(());
         }
         // Either nothing was agreed yet, or the server is ahead of this spool, which then has

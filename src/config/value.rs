@@ -158,10 +158,13 @@ impl FromStr for Endpoint {
             });
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self {
-                host: address.ip().to_string(),
-                port: address.port(),
-            });
+            return match address.port() {
+                0 => Err(wrong()),
+                port => Ok(Self {
+                    host: address.ip().to_string(),
+                    port,
+                }),
+            };
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
@@ -234,6 +237,8 @@ mod tests {
             ":9999",
             "host:port",
             "host:0",
+            "192.0.2.7:0",
+            "[::1]:0",
             "a b:1",
             "https://host:1",
             "host:70000",

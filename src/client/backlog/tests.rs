@@ -85,6 +85,21 @@ fn what_is_received_but_not_durable_is_sent_again_only_in_another_session() {
 }
 
 #[test]
+fn a_shift_that_cannot_be_is_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(folder.path(), 1 << 30).unwrap().0;
+    spool
+        .set_counter(&format!("{SHIFT} {}", ClientId(HERE)), i64::MIN)
+        .unwrap();
+    let backlog = Backlog::new(spool, Arc::default()).unwrap();
+    backlog.append(&mut vec![hit(1)]);
+    backlog.resume(&HERE, Some(7)).unwrap();
+    assert_eq!(oldest(&backlog, 9), (8, vec![hit(1)]));
+    backlog.acknowledge(durable(8));
+    assert_eq!(backlog.len(), 0);
+}
+
+#[test]
 fn hits_and_numbers_outlive_the_process() {
     let (folder, backlog) = with_hits(3);
     backlog.resume(&HERE, Some(40)).unwrap();

@@ -136,6 +136,22 @@ fn a_torn_tail_costs_what_was_in_it_and_nothing_before() {
     }
 }
 
+#[test]
+fn numbers_go_on_after_the_last_record_that_was_carried_over() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).set_counter("shift", 3).unwrap();
+    let path = folder.path().join("spool.db");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096..8192].fill(0xff); // the records, but not the counters
+    fs::write(&path, bytes).unwrap();
+    let (mut spool, found) = Spool::open(folder.path(), ROOM).unwrap();
+    assert!(matches!(found, Found::Damaged { saved: 0, .. }));
+    assert_eq!(spool.counter("shift").unwrap(), Some(3));
+    let next = spool.next();
+    spool.append(&records(1, 1)).unwrap();
+    assert_eq!(numbers(&spool), [next]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

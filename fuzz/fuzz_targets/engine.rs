@@ -1,0 +1,350 @@
+//! The engine: whatever happens in whatever order at whatever times, it stays within its bounds,
+//! and each alert can be written and makes sense beside those before it.
+
+#![no_main]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arbitrary::{Arbitrary, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use vft::fuzzing::alert::{Action, Alert, json, text};
+use vft::fuzzing::correlate::Correlator;
+use vft::fuzzing::correlate::silent_client::ALONE;
+use vft::fuzzing::event::{ClientId, Event, Hit, Probe, Timestamp};
+use vft::fuzzing::server::{Correlation, Frequency, ServerSettings};
+use vft::fuzzing::value::{Span, Threshold};
+
+#[derive(Arbitrary, Debug)]
+struct Settings {
+    separate: bool,
+    rules: [Rule; 3],
+    /// Of these, as many as fit into the bounds below.
+    clients: u8,
+    sources: u8,
+    incidents: u8,
+    quiet: u32,
+    silence: bool,
+    missed: u8,
+    heartbeat: u16,
+    allow: bool,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Rule {
+    enabled: bool,
+    threshold: u8,
+    window: u32,
+    clients: u8,
+    ports: u8,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    /// The server's clock goes on.
+    Wait {
+        seconds: u16,
+    },
+    /// It is somewhere else all at once.
+    Jump {
+        to: u64,
+    },
+    Event(Seen),
+    /// The same again and again, from another source or client each time.
+    Flood {
+        first: Seen,
+        count: u16,
+        of: Of,
+    },
+    Welcome {
+        client: u8,
+        name: Name,
+    },
+    Heard {
+        client: u8,
+    },
+    Farewell {
+        client: u8,
+    },
+    Advance {
+        client: u8,
+        first: u64,
+        count: u16,
+    },
+    Tick,
+    Reload,
+    Flush,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Of {
+    Sources,
+    Clients,
+    Ports,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Seen {
+    client: u8,
+    sequence: u64,
+    source: From,
+    port: u8,
+    count: NonZeroU32,
+    at: At,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum From {
+    Near(u8),
+    Any(IpAddr),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum At {
+    Now,
+    Off(i16),
+    Any(u64),
+}
+
+/// What the handshake lets through is printable.
+#[derive(Arbitrary, Debug)]
+enum Name {
+    Plain,
+    Odd,
+}
+
+/// Bounds that are reached soon.
+const MAX_CLIENTS: u32 = 16;
+const MAX_SOURCES: u32 = 64;
+const MAX_INCIDENTS: u32 = 8;
+const MAX_THRESHOLD: u16 = 6;
+
+/// The most bytes an engine may hold within these bounds: 64 sources and 256 ports and 16 clients
+/// with a dozen sightings each, and 8 incidents with all they can list.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The most floods in one input, so that one does not take for ever.
+const MAX_FLOODS: usize = 4;
+
+/// Counts what is held.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is done by the system's allocator, and beside it only numbers are changed.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fuzz_target!(|data: &[u8]| {
+    // An error is the end of the input.
+    live(&mut Unstructured::new(data)).ok();
+});
+
+/// Input: settings, other settings, then steps to the end.
+fn live(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let (settings, reloaded): (Settings, Settings) = input.arbitrary()?;
+    let before = HELD.load(Ordering::Relaxed);
+    let mut world = World::new(&settings);
+    let mut floods = 0;
+    while !input.is_empty() {
+        let step = input.arbitrary()?;
+        floods += usize::from(matches!(step, Step::Flood { .. }));
+        if floods > MAX_FLOODS {
+            break;
+        }
+        world.step(&step, &reloaded);
+        world.read_alerts();
+        let held = HELD.load(Ordering::Relaxed).saturating_sub(before);
+        assert!(held <= MAX_BYTES, "the engine holds {held} bytes");
+    }
+    Ok(())
+}
+
+struct World {
+    engine: Correlator,
+    now: Timestamp,
+    alerts: Vec<Alert>,
+    open: BTreeSet<String>,
+    bound: usize,
+}
+
+impl World {
+    fn new(settings: &Settings) -> Self {
+        let settings = settings.build();
+        Self {
+            engine: Correlator::new(&settings),
+            now: Timestamp::from_micros(1_795_000_000_000_000),
+            alerts: Vec::new(),
+            open: BTreeSet::new(),
+            bound: settings.limits.incidents as usize,
+        }
+    }
+
+    fn step(&mut self, step: &Step, reloaded: &Settings) {
+        match *step {
+            Step::Wait { seconds } => {
+                self.now = self.now.after(Duration::from_secs(seconds.into()))
+            }
+            Step::Jump { to } => self.now = Timestamp::from_micros(to),
+            Step::Event(seen) => self.event(seen, 0, Of::Sources),
+            Step::Flood { first, count, of } => {
+                for n in 0..count % 300 {
+                    self.event(first, n, of);
+                    self.read_alerts();
+                }
+            }
+            Step::Welcome { client, ref name } => {
+                let name = match name {
+                    Name::Plain => "web-7",
+                    Name::Odd => "\\\"\u{1f980}'\\u{1b}",
+                };
+                let _room = self.engine.welcome(id(client, 0), name, self.now);
+            }
+            Step::Heard { client } => self.engine.heard(id(client, 0), self.now),
+            Step::Farewell { client } => self.engine.farewell(id(client, 0)),
+            Step::Advance {
+                client,
+                first,
+                count,
+            } => {
+                let fresh = self.engine.advance(id(client, 0), first, count.into());
+                assert!(fresh.duplicates <= count.into());
+            }
+            Step::Tick => self.engine.tick(self.now, &mut self.alerts),
+            Step::Reload => self.engine.reload(&reloaded.build()),
+            Step::Flush => self.engine.flush(self.now, &mut self.alerts),
+        }
+    }
+
+    fn event(&mut self, seen: Seen, n: u16, of: Of) {
+        let mut source = match seen.source {
+            From::Near(number) => IpAddr::from([192, 0, 2, number]),
+            From::Any(address) => address.to_canonical(),
+        };
+        let (mut client, mut port) = (id(seen.client, 0), u16::from(seen.port));
+        match of {
+            Of::Sources => source = other(source, n),
+            Of::Clients => {
+                client = id(seen.client, n);
+                let _room = self.engine.welcome(client, "web-8", self.now);
+            }
+            Of::Ports => port = (port + n) % 256,
+        }
+        let at = match seen.at {
+            At::Now => self.now,
+            At::Off(millis) => self.now.shifted(i64::from(millis) * 1000),
+            At::Any(micros) => Timestamp::from_micros(micros),
+        };
+        let event = Event {
+            client,
+            sequence: seen.sequence.wrapping_add(n.into()),
+            received: self.now,
+            at,
+            hit: Hit {
+                first: at,
+                last: at,
+                source,
+                source_port: 40_000,
+                trap_port: port,
+                probe: Probe::Connect,
+                count: seen.count,
+            },
+        };
+        self.engine.event(&event, &mut self.alerts);
+    }
+
+    fn read_alerts(&mut self) {
+        for alert in self.alerts.drain(..) {
+            let line = json::line(&alert).unwrap();
+            assert!(!line.contains('\n') && line.len() < 1 << 16);
+            assert!(!text::line(&alert).chars().any(char::is_control));
+            assert!(alert.confidence <= 100);
+            assert!(alert.first_seen <= alert.last_seen);
+            assert!(alert.clients.sample.len() <= 16 && alert.clients.count <= 1024);
+            assert!(alert.ports.sample.len() <= 16 && alert.ports.count <= 1024);
+            assert!(alert.sources.sample.len() <= 16 && alert.sources.count <= 1024);
+            match alert.action {
+                Action::Open => assert!(self.open.insert(alert.incident), "opened twice"),
+                Action::Update => assert!(self.open.contains(&alert.incident), "not open"),
+                Action::Close => assert!(self.open.remove(&alert.incident), "closed twice"),
+            }
+        }
+        // A tick does not close the quietest for the clients that have fallen silent; the next
+        // event does.
+        let most = self.bound + ALONE + 1;
+        assert!(self.open.len() <= most, "{} are open", self.open.len());
+    }
+}
+
+/// Another source of the same kind.
+fn other(source: IpAddr, n: u16) -> IpAddr {
+    match source {
+        IpAddr::V4(v4) => IpAddr::from((u32::from(v4) ^ u32::from(n)).to_be_bytes()),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() ^ u128::from(n) << 64).into(),
+    }
+}
+
+fn id(client: u8, n: u16) -> ClientId {
+    let mut id = [client % 8; 16];
+    [id[0], id[1]] = n.to_be_bytes();
+    ClientId(id)
+}
+
+impl Settings {
+    fn build(&self) -> ServerSettings {
+        let mut settings = ServerSettings::default();
+        if self.separate {
+            settings.incidents.correlation = Correlation::Separate;
+        }
+        settings.incidents.quiet = Span::seconds(self.quiet.into());
+        let [source, port, client] = &self.rules;
+        settings.detectors.frequent_source = source.build();
+        settings.detectors.frequent_port = port.build();
+        settings.detectors.frequent_client = client.build();
+        settings.detectors.silent_client.enabled = self.silence;
+        settings.detectors.silent_client.missed = Threshold::new(self.missed.into());
+        settings.limits.heartbeat = Span::seconds(u64::from(self.heartbeat) % 3600);
+        settings.limits.clients = 1 + u32::from(self.clients) % MAX_CLIENTS;
+        settings.limits.sources = 1 + u32::from(self.sources) % MAX_SOURCES;
+        settings.limits.incidents = 1 + u32::from(self.incidents) % MAX_INCIDENTS;
+        if self.allow {
+            settings.allow = allow_list();
+        }
+        settings
+    }
+}
+
+fn allow_list() -> Vec<vft::fuzzing::server::Allow> {
+    let text = "[[allow]]\nnetwork = '192.0.2.7'\nports = '22'\nclients = ['web-7']\n\
+                [[allow]]\nnetwork = '2001:db8::/32'\nuntil = '2026-12-31'\n";
+    toml::from_str::<ServerSettings>(text).unwrap().allow
+}
+
+impl Rule {
+    fn build(&self) -> Frequency {
+        let threshold = |n: u8| Threshold::new(u16::from(n) % (MAX_THRESHOLD + 1));
+        Frequency {
+            enabled: self.enabled,
+            threshold: threshold(self.threshold),
+            window: Span::seconds(self.window.into()),
+            min_clients: threshold(self.clients),
+            min_ports: threshold(self.ports),
+        }
+    }
+}
