@@ -113,7 +113,7 @@ fn diagnostic(text: &str, path: &Path, place: &Range<usize>, message: &str) -> S
         .next()
         .unwrap_or("");
     // What stands behind `secret` is shown to nobody.
-    let line = if line.trim_start().starts_with("secret") {
+    let line = if is_secret(line) {
         "secret = …"
     } else {
         line
@@ -134,6 +134,12 @@ fn diagnostic(text: &str, path: &Path, place: &Range<usize>, message: &str) -> S
         out += &format!("\ndid you mean `{name}`?");
     }
     out
+}
+
+/// Whether a line sets the secret, however it is misspelt.
+fn is_secret(line: &str) -> bool {
+    let name = line.split('=').next().unwrap_or("").trim();
+    name.starts_with("secret") || strsim::jaro_winkler(name, "secret") > 0.85
 }
 
 /// The known name that an unknown one was probably meant to be.

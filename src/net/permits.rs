@@ -42,7 +42,8 @@ struct Place {
     id: u64,
     address: IpAddr,
     since: Instant,
-    socket: Arc<TcpStream>,
+    /// None once the connection is over and only its place is still held.
+    socket: Option<Arc<TcpStream>>,
     hold: Hold,
 }
 
@@ -50,7 +51,8 @@ struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
     Loose,
-    Pinned,
+    /// Not before this time, not even when the connection is over.
+    Pinned(Instant),
 }
 
 /// One connection's place; dropping it makes room.
@@ -85,6 +87,7 @@ impl Permits {
     ) -> Option<Permit> {
         let address = neighbourhood(address);
         let mut held = self.inner.lock();
+        held.release(clock::monotonic());
         if held.of(address).count() >= self.inner.per_address {
             let oldest = held.of(address).find(|place| place.hold == Hold::Loose)?;
             if oldest.since.elapsed() < GRACE {
@@ -115,7 +118,7 @@ impl Permits {
             id,
             address,
             since: clock::monotonic(),
-            socket,
+            socket: Some(socket),
             hold: Hold::Loose,
         });
         Some(Permit {
@@ -138,6 +141,18 @@ impl Held {
             .filter(move |place| place.address == address)
     }
 
+    fn place(&mut self, id: u64) -> Option<&mut Place> {
+        self.oldest_first.iter_mut().find(|place| place.id == id)
+    }
+
+    /// Gives back the places whose connections are over and whose time is up.
+    fn release(&mut self, now: Instant) {
+        self.oldest_first.retain(|place| match place.hold {
+            Hold::Pinned(until) => place.socket.is_some() || until > now,
+            Hold::Loose => true,
+        });
+    }
+
     fn remove(&mut self, id: u64) -> Option<Place> {
         let index = self.oldest_first.iter().position(|place| place.id == id)?;
         self.oldest_first.remove(index)
@@ -145,32 +160,42 @@ impl Held {
 
     fn displace(&mut self, id: u64, displaced: &Counter) {
         if let Some(place) = self.remove(id) {
-            // Its thread notices at its next read or write, and ends.
-            drop(place.socket.shutdown(Shutdown::Both));
+            if let Some(socket) = place.socket {
+                // Its thread notices at its next read or write, and ends.
+                drop(socket.shutdown(Shutdown::Both));
+            }
             displaced.one();
         }
     }
 }
 
 impl Permit {
-    /// From now on nobody from the same address can take this place: who has failed to prove
-    /// itself cannot cut its wait short by coming again.
-    pub fn pin(&self) {
+    /// Until this time nobody from the same address can take this place, even if its connection
+    /// ends before: who has failed to prove itself cannot cut its wait short by coming again.
+    pub fn pin(&self, until: Instant) {
         let mut held = self.inner.lock();
-        if let Some(place) = held
-            .oldest_first
-            .iter_mut()
-            .find(|place| place.id == self.id)
-        {
-            place.hold = Hold::Pinned;
+        if let Some(place) = held.place(self.id) {
+            place.hold = Hold::Pinned(until);
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.inner.lock().remove(self.id).is_some() {
-            self.inner.freed.notify_one();
+        let mut held = self.inner.lock();
+        match held.place(self.id) {
+            Some(Place {
+                hold: Hold::Pinned(until),
+                socket,
+                ..
+            }) if *until > clock::monotonic() => {
+                *socket = None;
+            }
+            Some(_) => {
+                held.remove(self.id);
+                self.inner.freed.notify_one();
+            }
+            None => {}
         }
     }
 }
@@ -207,17 +232,29 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_pinned_cannot_be_taken_by_a_neighbour() {
+    fn a_place_that_is_pinned_is_held_until_its_time_is_up_whoever_hangs_up() {
         let permits = Permits::new(8, 1);
         let displaced = Counter::default();
         let (socket, _peer) = pair();
-        let permit = permits
-            .admit("2001:db8::1".parse().unwrap(), &socket, &displaced)
-            .unwrap();
-        permit.pin();
-        std::thread::park_timeout(GRACE);
-        let neighbour = "2001:db8::2".parse().unwrap();
+        let (address, neighbour) = (
+            "2001:db8::1".parse().unwrap(),
+            "2001:db8::2".parse().unwrap(),
+        );
+        let permit = permits.admit(address, &socket, &displaced).unwrap();
+        permit.pin(clock::monotonic() + GRACE * 3600);
+        drop(permit);
         assert!(permits.admit(neighbour, &socket, &displaced).is_none());
+        assert_eq!(
+            Arc::strong_count(&socket),
+            1,
+            "no descriptor is held with it"
+        );
+        permits
+            .inner
+            .lock()
+            .release(clock::monotonic() + GRACE * 3601);
+        let permit = permits.admit(neighbour, &socket, &displaced).unwrap();
+        permit.pin(clock::monotonic());
         drop(permit);
         assert!(permits.admit(neighbour, &socket, &displaced).is_some());
     }

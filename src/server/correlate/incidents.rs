@@ -93,6 +93,11 @@ impl Incidents {
                 tell(incident, now, clients, alerts);
             }
         }
+        self.make_room(now, clients, alerts);
+    }
+
+    /// Closes the quietest incidents while there are too many.
+    fn make_room(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
         while self.open.len() > self.bound {
             let scans = self
                 .open
@@ -119,6 +124,7 @@ impl Incidents {
         for key in over {
             self.close(key, now, clients, alerts);
         }
+        self.make_room(now, clients, alerts);
     }
 
     /// Closes an incident that was over at `now`, before anything else is added to it.

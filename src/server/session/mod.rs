@@ -209,15 +209,22 @@ fn admit(
         if let Some(left_out) = context.seldom.failed_proof.line(clock::monotonic()) {
             warn!("{address} has failed to prove itself{left_out}");
         }
-        permit.pin();
-        sit_out(link, context.delays.failed(address, clock::monotonic()));
+        let now = clock::monotonic();
+        let until = now + context.delays.failed(address, now);
+        permit.pin(until.min(now + LONGEST_PIN));
+        sit_out(link, until);
     }
     Ok(judged?)
 }
 
+/// How long a failed proof takes up one of its address's places, even if the peer hangs up: long
+/// enough that guessing is slow, short enough that misconfigured clients do not lock out those
+/// that share their address.
+const LONGEST_PIN: Duration = Duration::from_secs(5);
+
 /// Has a peer wait, but no longer than its connection lasts.
-fn sit_out(link: &mut Link, pause: Duration) {
-    link.set_deadline(clock::monotonic() + pause);
+fn sit_out(link: &mut Link, until: Instant) {
+    link.set_deadline(until);
     // Whatever it sends meanwhile is not heard.
     while link.read(&mut [0; 256]).is_ok_and(|read| read > 0) {}
 }
