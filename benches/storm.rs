@@ -32,7 +32,7 @@ use support::fleet::{Fleet, address};
 use support::floor::{self, Floor};
 use support::loader::Storm;
 use support::process::{Process, SOON};
-use support::usage::{cpu, resident};
+use support::usage::{cpu, memory};
 
 /// The trap's port.
 const PORT: u16 = 20_445;
@@ -83,7 +83,7 @@ fn storm(storm: Storm, rounds: u32) {
     drop(endure(storm, floor.address, &[&floor.process]));
     let server = &fleet.server;
     drop(endure(storm, trap, &[&client, server]));
-    println!("{:>8} {:>70}", "warm-up", resident(&client));
+    println!("{:>8} {:>70}", "warm-up", memory(&client, "VmRSS"));
     let mut all = [const { Vec::new() }; 6];
     for round in 1..=rounds {
         let bare = || endure(storm, floor.address, &[&floor.process]);
@@ -106,7 +106,11 @@ fn storm(storm: Storm, rounds: u32) {
         all.iter_mut()
             .zip(row)
             .for_each(|(column, value)| column.push(value));
-        print(&round.to_string(), row, &resident(&client).to_string());
+        print(
+            &round.to_string(),
+            row,
+            &memory(&client, "VmRSS").to_string(),
+        );
     }
     print(
         "median",
