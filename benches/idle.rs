@@ -28,7 +28,7 @@ use support::arguments;
 use support::figures::Figures;
 use support::fleet::{Fleet, vft};
 use support::process::Process;
-use support::usage::{cpu, resident};
+use support::usage::{cpu, memory};
 
 /// As many traps as a client holds unless told otherwise.
 const PORTS: &str = "20022,20080,20445,21389,28080";
@@ -57,16 +57,14 @@ fn main() {
     let before = both.map(|(_, process)| (cpu(process), switches(process)));
     sleep(Duration::from_secs(seconds.into()));
     println!(
-        "\n{:>8} {:>10} {:>15} {:>12}",
-        "idle", "KiB", "ms CPU a second", "wake-ups/s"
+        "\n{:>8} {:>10} {:>11} {:>15} {:>10}",
+        "idle", "KiB", "private KiB", "ms CPU a second", "wake-ups/s"
     );
     for ((name, process), (used, woken)) in both.into_iter().zip(before) {
         let used = cpu(process).saturating_sub(used).as_secs_f64() * 1000.0 / f64::from(seconds);
         let woken = f64::from(switches(process) - woken) / f64::from(seconds);
-        println!(
-            "{name:>8} {:>10} {used:>15.1} {woken:>12.1}",
-            resident(process)
-        );
+        let (all, private) = (memory(process, "VmRSS"), memory(process, "RssAnon"));
+        println!("{name:>8} {all:>10} {private:>11} {used:>15.1} {woken:>10.1}");
     }
     let seen = client.stop();
     assert!(

@@ -33,7 +33,7 @@ use support::figures::Figures;
 use support::fleet::{Fleet, address};
 use support::floor::{self, Floor};
 use support::process::Lines;
-use support::usage::{cpu, resident};
+use support::usage::{cpu, memory};
 
 /// The trap's port.
 const PORT: u16 = 20_022;
@@ -117,8 +117,8 @@ fn measure(series: &Series) {
         "CPU a touch: client {:.0}, server {:.0}; resident: client {} KiB, server {} KiB",
         each(0),
         each(1),
-        resident(&client),
-        resident(&fleet.server)
+        memory(&client, "VmRSS"),
+        memory(&fleet.server, "VmRSS")
     );
     let seen = client.stop();
     assert!(

@@ -19,12 +19,9 @@ pub fn cpu(process: &Process) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Resident memory in KiB.
-pub fn resident(process: &Process) -> u32 {
+/// Resident memory in KiB: `VmRSS` is all of it, `RssAnon` what no other process could share.
+pub fn memory(process: &Process, which: &str) -> u32 {
     let status = read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with(which)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
