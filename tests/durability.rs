@@ -415,3 +415,33 @@ fn a_full_disk_of_the_client_loses_no_hit() {
     );
     server.process.stop();
 }
+
+#[test]
+fn an_incident_that_cannot_go_on_after_a_restart_is_closed_with_a_note() {
+    let sandbox = Sandbox::new();
+    let json = ["--alert-format", "json"];
+    let server = sandbox.server(&json);
+    let address = server.address.clone();
+    let client = sandbox.client(&address, &[]);
+    client.connected();
+    for port in &PORTS[..3] {
+        connect(client.address, client.address, *port);
+    }
+    let opened = server.alert(|alert| alert["action"] == "open");
+    client.process.stop();
+    server.process.stop();
+    // As if they had expired.
+    let store = sandbox.path("server-state/server/store.db");
+    let database = rusqlite::Connection::open(store).unwrap();
+    database.execute("DELETE FROM event", []).unwrap();
+    let server = sandbox.server_at(&address, &json);
+    let closed = server.alert(|alert| alert["action"] == "close");
+    assert_eq!(closed["incident"], opened["incident"]);
+    let note = "the server was started anew and could not go on with it";
+    assert_eq!(closed["notes"][0], note);
+    let listed = ask(&sandbox, &["alerts"]);
+    assert!(listed.contains(" close "), "{listed}");
+    server.process.stop();
+    let again = sandbox.server_at(&address, &json).process.stop();
+    assert_eq!(again.stdout, "", "it is said once");
+}

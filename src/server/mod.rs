@@ -3,8 +3,8 @@
 //! ```text
 //! listen ─┬─ session-1 ─┐
 //!         ├─ session-2 ─┼─▶ intake ─ engine ─▶ sink-stdout
-//!         └─ session-…  ┘     ▲
-//!                main ─ tick ─┘
+//!         └─ session-…  ┘     ▲ │
+//!                main ─ tick ─┘ └──▶ store
 //! ```
 
 pub mod alert;
@@ -133,8 +133,10 @@ impl Server {
         let (writer, reader) = open_store(&watch, &credentials.folder, &metrics)?;
         let now = Timestamp::from(clock::wall());
         let restored = restore(&reader, settings, now).map_err(ServerError::Store)?;
-        for id in restored.lost {
-            writer.put(Change::Lost(id));
+        let mut left_over = restored.undelivered;
+        for closing in restored.closing {
+            left_over.push((closing.number, closing.text.clone(), closing.line.clone()));
+            writer.put(Change::Alert(closing));
         }
         let (to_stdout, alerts) = bounded(sink::QUEUE);
         let sinks = [Some(to_stdout), observer].into_iter().flatten().collect();
@@ -143,7 +145,7 @@ impl Server {
             stop: stop.clone(),
             store: writer.clone(),
         };
-        let sink = sink.start(&watch, restored.undelivered, alerts)?;
+        let sink = sink.start(&watch, left_over, alerts)?;
         let intake = Intake::new(
             restored.correlator,
             restored.durable,
@@ -223,11 +225,10 @@ impl Server {
         wait_until(deadline.max(clock::monotonic() + LAST), || {
             self.sink.is_finished()
         });
-        let nothing_more = self.store.put(Change::Delivered(0));
-        self.store.end();
+        let last = self.store.end();
         let written = self
             .store
-            .wait(nothing_more, deadline.max(clock::monotonic() + LAST));
+            .wait(last, deadline.max(clock::monotonic() + LAST));
         summary(&metrics);
         if written == Durable::NotYet {
             warn!("not everything could be written to the store");

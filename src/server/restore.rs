@@ -4,7 +4,8 @@
 //! incidents rest on, in the order in which they arrived, and what it says to them is not said
 //! again. Then the store has the last word: an incident that is not open there is not open, and
 //! what was last told of one that is, was told. So an incident that was open stays open under its
-//! id, and is updated and closed as if nothing had happened.
+//! id, and is updated and closed as if nothing had happened. One that the events do not explain
+//! any more, because the settings have changed or they have expired, is closed with a note.
 //!
 //! Clients that were silent stay silent; all others count as just heard from, because they have
 //! to find the server again first.
@@ -17,12 +18,13 @@ use serde_json::Value;
 
 use crate::config::server::ServerSettings;
 use crate::event::{ClientId, Timestamp};
-use crate::server::alert::{Severity, Shape, Source, Subject};
+use crate::server::alert::{Action, Severity, Shape, Source, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::{Client, Farewell};
 use crate::server::correlate::incident::{Gist, Memory};
 use crate::server::store::StoreError;
 use crate::server::store::reader::{Reader, StoredIncident, Which};
+use crate::server::store::record::AlertRecord;
 
 /// What a server knows when it starts.
 #[derive(Debug)]
@@ -31,10 +33,10 @@ pub struct Restored {
     pub correlator: Correlator,
     /// How far each client's hits are on the disk.
     pub durable: Vec<(ClientId, u64)>,
-    /// The number of the last alert.
+    /// The number of the last alert, those of `closing` included.
     pub last_alert: u64,
-    /// Incidents that are open in the store and could not be restored.
-    pub lost: Vec<String>,
+    /// What is to be said of incidents that are open in the store and could not be restored.
+    pub closing: Vec<AlertRecord>,
     /// Alerts that may not have been written: number, text, JSON.
     pub undelivered: Vec<(u64, String, String)>,
 }
@@ -81,21 +83,49 @@ pub fn restore(
     })?;
     let memories: BTreeMap<_, _> = open.iter().filter_map(memory).collect();
     let lost = correlator.resume(&memories, now);
-    for id in &lost {
-        warn!("incident #{id} cannot be restored; it will be told of no more");
-    }
     if events > 0 || !durable.is_empty() {
         let (clients, incidents) = (durable.len(), memories.len());
         info!("restored {clients} clients and {incidents} open incidents from {events} events");
     }
-    let (last_alert, undelivered) = (reader.last_alert()?, reader.undelivered()?);
+    let (mut last_alert, undelivered) = (reader.last_alert()?, reader.undelivered()?);
+    let mut closing = Vec::new();
+    for incident in open.iter().filter(|incident| lost.contains(&incident.id)) {
+        warn!("incident #{} cannot be restored and is closed", incident.id);
+        last_alert += 1;
+        let text = reader.last_words(&incident.id)?.unwrap_or_default();
+        closing.push(farewell(incident, &text, last_alert, now));
+    }
     Ok(Restored {
         correlator,
         durable,
         last_alert,
-        lost,
+        closing,
         undelivered,
     })
+}
+
+/// The last alert of an incident once more, as one that closes it.
+fn farewell(incident: &StoredIncident, text: &str, number: u64, now: Timestamp) -> AlertRecord {
+    let mut line: Value = serde_json::from_str(&incident.line).unwrap_or_default();
+    if let Some(fields) = line.as_object_mut() {
+        fields.insert("action".to_owned(), Action::Close.name().into());
+        fields.insert("time".to_owned(), now.precise().into());
+        let note = "the server was started anew and could not go on with it";
+        fields.insert("notes".to_owned(), vec![note].into());
+    }
+    // A line of text begins with the time and ends with what became of the incident.
+    let what = text.split_once(' ').map_or("", |(_, rest)| rest);
+    let what = what.rsplit_once(' ').map_or(what, |(what, _)| what);
+    AlertRecord {
+        number,
+        incident: incident.id.clone(),
+        action: Action::Close.name(),
+        time: now,
+        first_seen: incident.first_seen,
+        last_seen: incident.last_seen,
+        text: format!("{now} {what} {}", Action::Close.name()),
+        line: line.to_string(),
+    }
 }
 
 /// What an incident's last alert said.

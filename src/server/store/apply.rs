@@ -35,11 +35,6 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
             describe(transaction, *client, *now, status)?;
         }
         Change::Expire(before) => expire(transaction, *before)?,
-        Change::Lost(incident) => {
-            transaction
-                .prepare_cached("UPDATE incident SET action = 'close' WHERE id = ?1")?
-                .execute([incident])?;
-        }
         Change::Farewell(client) => {
             transaction
                 .prepare_cached("UPDATE client SET farewell = 1 WHERE id = ?1")?

@@ -49,6 +49,8 @@ pub struct StoredIncident {
     pub id: String,
     /// When its first hit happened.
     pub first_seen: Timestamp,
+    /// When its last hit happened.
+    pub last_seen: Timestamp,
     /// Its last alert, as a line of JSON.
     pub line: String,
     /// How many alerts there were.
@@ -95,7 +97,7 @@ impl Reader {
     /// Incidents, lately updated ones last; only those that are not closed if so asked.
     pub fn incidents(&self, which: Which) -> Result<Vec<StoredIncident>, StoreError> {
         let mut select = self.database.prepare(
-            "SELECT id, first_seen, line, alerts FROM incident
+            "SELECT id, first_seen, last_seen, line, alerts FROM incident
              WHERE ?1 OR action <> 'close' ORDER BY last_seen, id",
         )?;
         let all = which == Which::All;
@@ -110,7 +112,7 @@ impl Reader {
         let found = self
             .database
             .query_row(
-                "SELECT id, first_seen, line, alerts FROM incident WHERE id = ?1",
+                "SELECT id, first_seen, last_seen, line, alerts FROM incident WHERE id = ?1",
                 [id],
                 incident,
             )
@@ -127,6 +129,15 @@ impl Reader {
             .query_map([incident], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         Ok(lines)
+    }
+
+    /// The last alert of an incident, as a line of text.
+    pub fn last_words(&self, incident: &str) -> Result<Option<String>, StoreError> {
+        let select = "SELECT text FROM alert WHERE incident = ?1 ORDER BY number DESC LIMIT 1";
+        Ok(self
+            .database
+            .query_row(select, [incident], |row| row.get(0))
+            .optional()?)
     }
 
     /// The number of the last alert, 0 if there was none.
@@ -277,8 +288,9 @@ fn incident(row: &Row<'_>) -> rusqlite::Result<StoredIncident> {
     Ok(StoredIncident {
         id: row.get(0)?,
         first_seen: time(row, 1)?,
-        line: row.get(2)?,
-        alerts: unsigned(row.get(3)?),
+        last_seen: time(row, 2)?,
+        line: row.get(3)?,
+        alerts: unsigned(row.get(4)?),
     })
 }
 

@@ -50,8 +50,6 @@ pub enum Change {
     Alert(AlertRecord),
     /// What is older than this can be forgotten.
     Expire(Timestamp),
-    /// The incident with this id could not be restored, and is over as far as anybody knows.
-    Lost(String),
     /// All alerts up to this number have been written to standard output.
     Delivered(u64),
 }
@@ -101,7 +99,7 @@ impl Change {
             | Self::Farewell(_)
             | Self::Delivered(_)
             | Self::Expire(_) => true,
-            Self::Events { .. } | Self::Alert(_) | Self::Lost(_) => false,
+            Self::Events { .. } | Self::Alert(_) => false,
         }
     }
 

@@ -148,10 +148,12 @@ impl Writer {
         Durable::Yes
     }
 
-    /// Asks the thread to write what there is, and to end.
-    pub fn end(&self) {
-        self.queue.lock().end = End::Asked;
+    /// Asks the thread to write what there is, and to end; the ticket is that of the last change.
+    pub fn end(&self) -> Ticket {
+        let mut inner = self.queue.lock();
+        inner.end = End::Asked;
         self.queue.put.notify_one();
+        Ticket(inner.last)
     }
 }
 
