@@ -193,15 +193,8 @@ fn a_server_that_does_not_know_the_secret_gets_nothing() {
     let sandbox = Sandbox::new();
     let arguments = ["server", "--bind", "127.0.0.1:0", "--state-dir", "open"];
     let process = sandbox.start(&arguments, &[]);
-    let ready = process.wait_for_log(|line| line.contains("ready: listening on"));
-    let address = ready
-        .split_once("listening on ")
-        .unwrap()
-        .1
-        .split(' ')
-        .next()
-        .unwrap();
-    let client = sandbox.client(address, &[]);
+    let address = process.listens_at();
+    let client = sandbox.client(&address, &[]);
     let text = complaint(&client.process);
     assert!(
         text.contains("the server does not know the secret"),

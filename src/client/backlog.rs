@@ -355,7 +355,8 @@ fn shifted(number: u64, by: i64) -> u64 {
 }
 
 fn difference(a: u64, b: u64) -> i64 {
-    Timestamp::from_micros(a).offset_from(Timestamp::from_micros(b))
+    let signed = |number| i64::try_from(number).unwrap_or(i64::MAX);
+    signed(a).saturating_sub(signed(b))
 }
 
 #[cfg(test)]

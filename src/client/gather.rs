@@ -46,7 +46,7 @@ pub fn run(spout: &Spout, backlog: &Backlog, stop: &Stop) {
                 Rest::Unsettled => Some(clock::monotonic() + FLUSH),
             };
         }
-        stop.wait(PAUSE.saturating_sub(began.elapsed()));
+        stop.wait(PAUSE.saturating_sub(clock::since(began)));
     }
     backlog.flush();
     backlog.end();

@@ -229,14 +229,14 @@ fn drill(
     let deadline = began + PATIENCE;
     let mut first = None;
     while let Ok(issued) = alerts.recv_deadline(deadline) {
-        first.get_or_insert_with(|| began.elapsed());
+        first.get_or_insert_with(|| clock::since(began));
         if issued.alert.hits >= expected {
             return Ok(format!(
                 "drill passed: {} traps touched {expected} times, first alert after {} ms, all \
                  hits in the alert after {:.1} s\n",
                 ports.len(),
                 first.unwrap_or_default().as_millis(),
-                began.elapsed().as_secs_f64(),
+                clock::since(began).as_secs_f64(),
             ));
         }
     }

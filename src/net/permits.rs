@@ -90,7 +90,7 @@ impl Permits {
         held.release(clock::monotonic());
         if held.of(address).count() >= self.inner.per_address {
             let oldest = held.of(address).find(|place| place.hold == Hold::Loose)?;
-            if oldest.since.elapsed() < GRACE {
+            if clock::since(oldest.since) < GRACE {
                 return None;
             }
             let id = oldest.id;
@@ -100,7 +100,7 @@ impl Permits {
             let Some(oldest) = held.oldest_first.front() else {
                 break;
             };
-            let (id, age) = (oldest.id, oldest.since.elapsed());
+            let (id, age) = (oldest.id, clock::since(oldest.since));
             if age < GRACE {
                 let waited = self
                     .inner
@@ -274,7 +274,7 @@ mod tests {
                 .admit("127.0.0.2".parse().unwrap(), &new, &displaced)
                 .is_some()
         );
-        assert!(began.elapsed() >= GRACE.mul_f32(0.9));
+        assert!(clock::since(began) >= GRACE.mul_f32(0.9));
         assert_eq!(displaced.get(), 1);
         assert_eq!(
             old_peer.read(&mut [0]).unwrap(),

@@ -86,16 +86,8 @@ impl Sandbox {
         let base = ["server", "--bind", bind, "--state-dir", "server-state"];
         let arguments = [&base, arguments].concat();
         let process = self.start(&arguments, &[("VFT_SECRET", SECRET)]);
-        let ready = process.wait_for_log(|line| line.contains("ready: listening on"));
-        let address = ready
-            .split_once("listening on ")
-            .unwrap()
-            .1
-            .split(' ')
-            .next()
-            .unwrap();
         Server {
-            address: address.to_owned(),
+            address: process.listens_at(),
             process,
         }
     }

@@ -92,6 +92,13 @@ impl Process {
         self.wait_for(|line| matches!(line, Line::Err(text) if wanted(text)))
     }
 
+    /// Where a server says that it listens.
+    pub fn listens_at(&self) -> String {
+        let ready = self.wait_for_log(|line| line.contains("ready: listening on"));
+        let address = ready.split_once("listening on ").unwrap().1;
+        address.split(' ').next().unwrap().to_owned()
+    }
+
     /// All lines so far that `wanted` picks.
     pub fn lines(&self, wanted: impl Fn(&Line) -> bool) -> Vec<String> {
         let lines = self.output.lines.lock().unwrap();
