@@ -88,7 +88,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// Who a client is: the first 16 bytes of the SHA-256 of its public key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub [u8; 16]);
 
 impl fmt::Display for ClientId {

@@ -16,6 +16,7 @@ use crate::event::{Event, Timestamp};
 use crate::exit::{Failure, Kind};
 use crate::server::store::FILE;
 use crate::server::store::reader::{More, Reader, Selection, StoredClient, StoredIncident, Which};
+use crate::server::store::record::ports;
 
 /// Lists incidents, or shows one.
 pub fn alerts(args: &AlertsArgs) -> Result<(), Failure> {
@@ -254,7 +255,7 @@ fn object(client: &StoredClient) -> Value {
         "stopped": client.farewell,
         "progress": client.progress,
         "missing": client.missing,
-        "traps": status.traps.split_whitespace().collect::<Vec<_>>(),
+        "traps": status.traps,
         "traps_wanted": status.traps_wanted,
         "backlog": status.backlog,
         "dropped": status.dropped,
@@ -276,7 +277,7 @@ fn row(client: &StoredClient, now: Timestamp) -> String {
         "{:<20} {:<17} {:<32} {:>7}  {:>7}  {:>7}  {:<7}  {}",
         client.name,
         heard,
-        status.traps,
+        ports(&status.traps),
         client.missing,
         status.dropped,
         status.backlog,

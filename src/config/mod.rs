@@ -8,6 +8,7 @@
 
 pub mod candidates;
 pub mod client;
+pub mod detectors;
 pub mod file;
 pub mod ports;
 pub mod secret;

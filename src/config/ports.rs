@@ -36,6 +36,12 @@ impl PortList {
     }
 }
 
+impl<const N: usize> From<[u16; N]> for PortList {
+    fn from(ports: [u16; N]) -> Self {
+        Self(ports.into())
+    }
+}
+
 impl FromStr for PortList {
     type Err = String;
 

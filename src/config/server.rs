@@ -3,15 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
+use crate::config::detectors::Detectors;
 use crate::config::ports::PortList;
 use crate::config::secret::Secret;
-use crate::config::value::{Bind, DEFAULT_PORT, Span, Threshold};
+use crate::config::value::{Bind, DEFAULT_PORT, Size, Span};
 
 /// Everything a server can be told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +34,14 @@ pub struct ServerSettings {
     pub alert_format: Format,
     /// After so long, events, alerts and closed incidents are forgotten.
     pub keep: Span,
+    /// Alerts an hour that are written one by one; the rest is summed up.
+    pub alerts_per_hour: u32,
+    /// What the fleet is exposed to.
+    pub profile: Profile,
+    /// Networks that are the fleet's own, beside the private ones.
+    pub inside: Vec<Network>,
+    /// What the engine's tables of sources may take up.
+    pub memory: Size,
     /// Bounds.
     pub limits: Limits,
     /// When alerts are raised.
@@ -67,6 +75,17 @@ impl FromStr for Format {
     }
 }
 
+/// What a fleet is exposed to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Nobody should touch its traps: every incident is worth an alert.
+    #[default]
+    Internal,
+    /// The Internet touches its traps all day: what a single source does is summed up.
+    Exposed,
+}
+
 /// Bounds on what connections may cost.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -83,50 +102,8 @@ pub struct Limits {
     pub sessions: u32,
     /// Clients that are remembered.
     pub clients: u32,
-    /// Sources that are remembered; when there are more, those not seen for longest are forgotten.
-    pub sources: u32,
-    /// Open incidents; when there are more, the quietest is closed early.
+    /// Open incidents; when there are more, the quiet ones are closed early.
     pub incidents: u32,
-}
-
-/// One block for each detector.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Detectors {
-    /// Hits from one source over all clients.
-    pub frequent_source: Frequency,
-    /// Hits to one trap port over all clients.
-    pub frequent_port: Frequency,
-    /// Hits on one client.
-    pub frequent_client: Frequency,
-    /// Clients that are not heard from.
-    pub silent_client: Silence,
-}
-
-/// So many hits within so long a time.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Frequency {
-    /// Whether the detector runs.
-    pub enabled: bool,
-    /// So many hits …
-    pub threshold: Threshold,
-    /// … within so long, ends included.
-    pub window: Span,
-    /// Of which so many clients must have seen at least one.
-    pub min_clients: Threshold,
-    /// Of which so many trap ports must have got at least one.
-    pub min_ports: Threshold,
-}
-
-/// A client that should have been heard from.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Silence {
-    /// Whether the detector runs.
-    pub enabled: bool,
-    /// After so many heartbeats that did not come.
-    pub missed: Threshold,
 }
 
 /// How alerts about one subject hang together.
@@ -135,6 +112,10 @@ pub struct Silence {
 pub struct Incidents {
     /// An incident closes after so long without a hit, or later if its hits come slowly.
     pub quiet: Span,
+    /// What comes again so soon after the end goes on with the incident.
+    pub cool_down: Span,
+    /// What comes again within this after the end is the same incident once more.
+    pub recurrence: Span,
     /// Whether one scanner that trips several detectors is one incident.
     pub correlation: Correlation,
 }
@@ -286,7 +267,6 @@ impl ServerSettings {
             ),
             ("limits.sessions", limits.sessions),
             ("limits.clients", limits.clients),
-            ("limits.sources", limits.sources),
             ("limits.incidents", limits.incidents),
         ];
         for (culprit, count) in counts {
@@ -300,6 +280,12 @@ impl ServerSettings {
         }
         if !(3600.0..).contains(&seconds(self.keep)) {
             return out_of_range("keep", "out of range: from 1h to 10years");
+        }
+        if !(1..=MAX_COUNT).contains(&self.alerts_per_hour) {
+            return out_of_range("alerts-per-hour", "out of range: from 1 to 16777216");
+        }
+        if !(16..=65_536).contains(&self.memory.as_mib()) {
+            return out_of_range("memory", "out of range: from 16MiB to 64GiB");
         }
         if !(1.0..=300.0).contains(&seconds(limits.handshake)) {
             return out_of_range("limits.handshake", "out of range: from 1s to 5m");
@@ -342,6 +328,10 @@ impl Default for ServerSettings {
             state_dir: None,
             alert_format: Format::Text,
             keep: Span::seconds(YEAR),
+            alerts_per_hour: 20,
+            profile: Profile::default(),
+            inside: Vec::new(),
+            memory: Size::mib(256),
             limits: Limits::default(),
             detectors: Detectors::default(),
             incidents: Incidents::default(),
@@ -359,45 +349,7 @@ impl Default for Limits {
             heartbeat: Span::seconds(30),
             sessions: 20_000,
             clients: 100_000,
-            sources: 262_144,
             incidents: 4096,
-        }
-    }
-}
-
-impl Detectors {
-    /// The longest window of any detector.
-    pub fn longest_window(&self) -> Duration {
-        let rules = [
-            self.frequent_source,
-            self.frequent_port,
-            self.frequent_client,
-        ];
-        rules
-            .iter()
-            .map(|rule| rule.window.get())
-            .max()
-            .unwrap_or_default()
-    }
-}
-
-impl Default for Frequency {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            threshold: Threshold::new(3),
-            window: Span::seconds(300),
-            min_clients: Threshold::new(1),
-            min_ports: Threshold::new(1),
-        }
-    }
-}
-
-impl Default for Silence {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            missed: Threshold::new(3),
         }
     }
 }
@@ -406,6 +358,8 @@ impl Default for Incidents {
     fn default() -> Self {
         Self {
             quiet: Span::seconds(3600),
+            cool_down: Span::seconds(3600),
+            recurrence: Span::seconds(7 * 86_400),
             correlation: Correlation::Merge,
         }
     }

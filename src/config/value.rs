@@ -103,6 +103,94 @@ impl From<Threshold> for u64 {
     }
 }
 
+/// A positive number that need not be whole: from a billionth to a billion.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Positive(f64);
+
+impl Positive {
+    /// `number`, brought into the range.
+    pub const fn new(number: f64) -> Self {
+        Self(number.clamp(1e-9, 1e9))
+    }
+
+    /// As a plain number.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Positive {
+    type Error = String;
+
+    fn try_from(number: f64) -> Result<Self, String> {
+        if (1e-9..=1e9).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(format!("{number} is out of range: from 1e-9 to 1e9"))
+        }
+    }
+}
+
+impl From<Positive> for f64 {
+    fn from(positive: Positive) -> Self {
+        positive.0
+    }
+}
+
+/// An amount of memory: `256MiB`, `2GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(u32);
+
+impl Size {
+    /// So many MiB.
+    pub const fn mib(mib: u32) -> Self {
+        Self(mib)
+    }
+
+    /// In MiB.
+    pub const fn as_mib(self) -> u32 {
+        self.0
+    }
+
+    /// In bytes.
+    pub fn bytes(self) -> usize {
+        usize::try_from(self.0)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(1 << 20)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not an amount of memory; write it like 256MiB or 2GiB");
+        let (digits, scale) = match (text.strip_suffix("MiB"), text.strip_suffix("GiB")) {
+            (Some(digits), _) => (digits, 1),
+            (_, Some(digits)) => (digits, 1024),
+            (None, None) => return Err(wrong()),
+        };
+        let number: u32 = digits.trim().parse().map_err(|_| wrong())?;
+        number.checked_mul(scale).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        format!("{}MiB", size.0)
+    }
+}
+
 /// An address and port to listen on: `0.0.0.0:9999`, `[::]:9999`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -244,6 +332,15 @@ mod tests {
             "host:70000",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_amount_of_memory_needs_a_unit() {
+        assert_eq!("256MiB".parse(), Ok(Size::mib(256)));
+        assert_eq!("2 GiB".parse(), Ok(Size::mib(2048)));
+        for wrong in ["256", "MiB", "-1MiB", "5000000GiB", "1.5GiB"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong}");
         }
     }
 

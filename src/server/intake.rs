@@ -144,6 +144,7 @@ impl Intake {
         if state.correlator.welcome(client, arrival.name, arrival.now) == Room::None {
             return None;
         }
+        state.correlator.lives_at(client, arrival.address);
         self.store.put(Change::Welcome {
             client,
             name: arrival.name.to_owned(),
@@ -160,6 +161,7 @@ impl Intake {
     pub fn heartbeat(&self, client: ClientId, now: Timestamp, status: Status) {
         let mut state = self.lock();
         state.correlator.heard(client, now);
+        state.correlator.owns(client, &status.traps);
         self.store.put(Change::Status {
             client,
             now,
@@ -172,6 +174,16 @@ impl Intake {
         let mut state = self.lock();
         state.correlator.farewell(client);
         self.store.put(Change::Farewell(client));
+    }
+
+    /// Notes that a second process with a client's identity was refused.
+    pub fn cloned(&self, client: ClientId, now: Timestamp) {
+        self.lock().correlator.cloned(client, now);
+    }
+
+    /// Notes that something had to be left out.
+    pub fn fell_short(&self, why: String, now: Timestamp) {
+        self.lock().correlator.fell_short(why, now);
     }
 
     /// Takes a report in, once. Waits for room in the store's queue first; if there is none in
@@ -266,13 +278,13 @@ impl Intake {
             .filter(|(_, hidden)| *hidden > 0)
             .map(|(entry, hidden)| (entry.network.0, hidden))
             .collect();
-        let forgotten = state.correlator.sources_forgotten();
+        let displaced = state.correlator.sources_displaced();
         drop(state);
         for (network, hidden) in hidden {
             info!("the allow-list entry for {network} has hidden {hidden} hits");
         }
-        if forgotten > 0 {
-            info!("{forgotten} sources were forgotten for want of room (limits.sources)");
+        if displaced > 0 {
+            info!("{displaced} sources gave way to stronger ones for want of memory (`memory`)");
         }
     }
 

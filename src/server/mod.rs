@@ -204,7 +204,7 @@ impl Server {
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => {}
                 Err(RecvTimeoutError::Timeout) => context.intake.tick(clock::wall().into()),
             }
-            warn_of_dropped_alerts(&context.metrics, &mut dropped, &seldom);
+            warn_of_dropped_alerts(&context, &mut dropped, &seldom);
             if clock::monotonic() >= expiry {
                 let now = Timestamp::from(clock::wall());
                 self.store.put(Change::Expire(now.before(self.keep)));
@@ -240,13 +240,13 @@ impl Server {
 /// For the last alerts and the last transaction.
 const LAST: Duration = Duration::from_millis(150);
 
-fn warn_of_dropped_alerts(metrics: &ServerMetrics, known: &mut u64, seldom: &Seldom) {
-    let dropped = metrics.alerts_dropped.get();
+fn warn_of_dropped_alerts(context: &Context, known: &mut u64, seldom: &Seldom) {
+    let dropped = context.metrics.alerts_dropped.get();
     if dropped > *known && seldom.line(clock::monotonic()).is_some() {
-        error!(
-            "{} alerts were dropped: a sink does not keep up",
-            dropped - *known
-        );
+        let new = dropped - *known;
+        error!("{new} alerts were dropped: a sink does not keep up");
+        let why = format!("{new} alerts were dropped, because a sink does not keep up");
+        context.intake.fell_short(why, clock::wall().into());
         *known = dropped;
     }
 }

@@ -18,10 +18,12 @@ use serde_json::Value;
 
 use crate::config::server::ServerSettings;
 use crate::event::{ClientId, Timestamp};
-use crate::server::alert::{Action, Severity, Shape, Source, Subject};
+use crate::server::alert::{Action, Network, Severity, Shape, Source, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::{Client, Farewell};
+use crate::server::correlate::dormant::Closed;
 use crate::server::correlate::incident::{Gist, Memory};
+use crate::server::correlate::incidents::Key;
 use crate::server::store::StoreError;
 use crate::server::store::reader::{Reader, StoredIncident, Which};
 use crate::server::store::record::AlertRecord;
@@ -41,8 +43,11 @@ pub struct Restored {
     pub undelivered: Vec<(u64, String, String)>,
 }
 
-/// Room for clocks that differ and reports that were on their way.
-const MARGIN: Duration = Duration::from_secs(10);
+/// The engine forgets sources after 30 days; a day more for what came late.
+const MEMORY: Duration = Duration::from_secs(31 * 86_400);
+
+/// The latest events, if there are more: what can be taken in within half a minute.
+const MOST_EVENTS: u64 = 20_000_000;
 
 /// Reads what a server needs to go on at `now`.
 pub fn restore(
@@ -68,21 +73,23 @@ pub fn restore(
             farewell,
             progress,
             missing,
+            address: client.address.parse().ok(),
+            traps: client.status.traps,
         };
         correlator.remember(client.id, &known);
         durable.push((client.id, progress));
     }
     let open = reader.incidents(Which::Open)?;
-    let oldest = open.iter().map(|incident| incident.first_seen).min();
-    let window = settings.detectors.longest_window().saturating_mul(2);
-    let since = now.before(window).min(oldest.unwrap_or(now)).before(MARGIN);
     let mut events = 0_u64;
-    reader.arrived_since(since, |event| {
+    reader.arrived_since(now.before(MEMORY), MOST_EVENTS, |event| {
         correlator.replay(&event);
         events += 1;
     })?;
     let memories: BTreeMap<_, _> = open.iter().filter_map(memory).collect();
     let lost = correlator.resume(&memories, now);
+    for (key, closed) in reader.incidents(Which::All)?.iter().filter_map(closed) {
+        correlator.remember_closed(key, closed);
+    }
     if events > 0 || !durable.is_empty() {
         let (clients, incidents) = (durable.len(), memories.len());
         info!("restored {clients} clients and {incidents} open incidents from {events} events");
@@ -133,18 +140,15 @@ fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
     let line: Value = serde_json::from_str(&incident.line).ok()?;
     let count = |name: &str| usize::try_from(line.get(name)?.get("count")?.as_u64()?).ok();
     let text = |name: &str| line.get(name)?.as_str();
-    let time: jiff::Timestamp = text("time")?.parse().ok()?;
     let memory = Memory {
-        at: Timestamp::from_micros(u64::try_from(time.as_microsecond()).ok()?),
+        at: time(text("time")?)?,
         alerts: u32::try_from(incident.alerts).unwrap_or(u32::MAX),
         what: Gist {
             hits: line.get("hits")?.as_u64()?,
             clients: count("clients")?,
             ports: count("ports")?,
             detectors: line.get("detectors")?.as_array()?.len(),
-            severity: Severity::ALL
-                .into_iter()
-                .find(|it| Some(it.name()) == text("severity"))?,
+            severity: severity(&line)?,
             shape: Shape::ALL
                 .into_iter()
                 .find(|it| Some(it.name()) == text("shape")),
@@ -154,6 +158,34 @@ fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
         first_seen: incident.first_seen,
     };
     Some((incident.id.clone(), memory))
+}
+
+/// What is remembered of an incident that is closed.
+fn closed(incident: &StoredIncident) -> Option<(Key, Closed)> {
+    let line: Value = serde_json::from_str(&incident.line).ok()?;
+    let text = |name: &str| line.get(name)?.as_str();
+    if text("action") != Some(Action::Close.name()) || text("detector") == Some("silent-client") {
+        return None;
+    }
+    let closed = Closed {
+        id: incident.id.clone(),
+        at: time(text("time")?)?,
+        last_seen: incident.last_seen,
+        severity: severity(&line)?,
+        recurrence: u32::try_from(line.get("recurrence")?.as_u64()?).ok()?,
+    };
+    Some((Key::Scan(subject(&line)?), closed))
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    let micros = u64::try_from(time.as_microsecond()).ok()?;
+    Some(Timestamp::from_micros(micros))
+}
+
+fn severity(line: &Value) -> Option<Severity> {
+    let name = line.get("severity")?.as_str()?;
+    Severity::ALL.into_iter().find(|it| it.name() == name)
 }
 
 /// Whom or what an incident is about.
@@ -167,6 +199,11 @@ fn subject(line: &Value) -> Option<Subject> {
         }
         "port" => value.parse().ok().map(Subject::Port),
         "client" => client(value).map(Subject::Client),
+        "network" => {
+            let address = value.split('/').next()?.parse().ok()?;
+            Some(Subject::Network(Network::of(address)))
+        }
+        "server" => Some(Subject::Server),
         "fleet" => Some(Subject::Fleet),
         _ => None,
     }

@@ -1,19 +1,20 @@
 //! Alerts as a JSON object a line.
 //!
 //! Fields, all always present unless said otherwise: `time`, `action` (open, update, close),
-//! `incident`, `detector`, `detectors`, `severity` (informational, low, medium, high),
-//! `confidence` (0–100), `title`, `subject` {`kind`: source, port, client or fleet; `value`;
-//! `name` for a client}, `first_seen`, `last_seen`, `hits`, `first_contacts`, `clients`, `ports`,
+//! `incident`, `detector`, `detectors`, `severity` (informational, low, medium, high,
+//! critical),
+//! `confidence` (0–100), `title`, `subject` {`kind`: source, network, port, client, fleet or server; `value`;
+//! `name` for a client, or a source that is one}, `first_seen`, `last_seen`, `hits`, `first_contacts`, `clients`, `ports`,
 //! `sources` (each {`count`; `exact`, false if the count is a lower bound; `sample`, at most 16}),
-//! `shape` (may be null), `statistics` (by detector: `hits`, `threshold`, `window_seconds`),
-//! `attack`, `explain`, `allow_hint` (may be null), `notes`. Times are RFC 3339 in UTC with
+//! `shape` (may be null), `recurrence` (how often it has begun anew), `statistics` (by detector; see
+//! [`MeasureRecord`]), `attack`, `explain`, `allow_hint` (may be null), `notes`. Times are RFC 3339 in UTC with
 //! milliseconds.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::server::alert::{Alert, Exactness, Sampled, Shape, Statistic};
+use crate::server::alert::{Alert, Exactness, Measure, Rhythm, Sampled, Shape};
 
 /// The alert as one line of JSON, without its end.
 pub fn line(alert: &Alert) -> Result<String, serde_json::Error> {
@@ -39,7 +40,8 @@ struct Record<'a> {
     ports: SampledRecord<PortRecord>,
     sources: SampledRecord<SourceRecord>,
     shape: Option<&'static str>,
-    statistics: BTreeMap<&'static str, StatisticRecord>,
+    recurrence: u32,
+    statistics: BTreeMap<&'static str, MeasureRecord>,
     attack: &'a [&'static str],
     explain: &'a str,
     allow_hint: Option<&'a str>,
@@ -80,11 +82,107 @@ struct SourceRecord {
     hits: u64,
 }
 
+/// What a detector computed, each with what it was held against: `hits`, `threshold` and
+/// `window_seconds`; `once_in_days` and `threshold_days`; `contacts`, `overlaps`,
+/// `expected_overlaps`, `p_value` and `threshold`; `days`, `threshold_days` and `within_days`;
+/// `silent_seconds`; `repeats`, `capacity`, `mean_gap_seconds` and `regular`; `value` and
+/// `threshold`; or nothing, if one touch was enough.
 #[derive(Serialize)]
-struct StatisticRecord {
-    hits: u64,
-    threshold: u64,
-    window_seconds: f64,
+#[serde(untagged)]
+enum MeasureRecord {
+    Hits {
+        hits: u64,
+        threshold: u64,
+        window_seconds: f64,
+    },
+    Chance {
+        once_in_days: f64,
+        threshold_days: f64,
+    },
+    Overlap {
+        contacts: u64,
+        overlaps: u64,
+        expected_overlaps: f64,
+        p_value: f64,
+        threshold: f64,
+    },
+    Days {
+        days: u32,
+        threshold_days: u32,
+        within_days: u32,
+    },
+    Silence {
+        silent_seconds: f64,
+    },
+    Repeats {
+        repeats: u64,
+        capacity: u64,
+        mean_gap_seconds: f64,
+        regular: bool,
+    },
+    Share {
+        value: f64,
+        threshold: f64,
+    },
+    Touch {},
+}
+
+impl From<Measure> for MeasureRecord {
+    fn from(measure: Measure) -> Self {
+        match measure {
+            Measure::Hits {
+                hits,
+                threshold,
+                window,
+            } => Self::Hits {
+                hits,
+                threshold,
+                window_seconds: window.as_secs_f64(),
+            },
+            Measure::Chance { days, threshold } => Self::Chance {
+                once_in_days: days,
+                threshold_days: threshold,
+            },
+            Measure::Overlap {
+                contacts,
+                overlaps,
+                expected,
+                chance,
+                threshold,
+            } => Self::Overlap {
+                contacts,
+                overlaps,
+                expected_overlaps: expected,
+                p_value: chance,
+                threshold,
+            },
+            Measure::Days {
+                days,
+                threshold,
+                within,
+            } => Self::Days {
+                days,
+                threshold_days: threshold,
+                within_days: within,
+            },
+            Measure::Silence(silence) => Self::Silence {
+                silent_seconds: silence.as_secs_f64(),
+            },
+            Measure::Repeats {
+                level,
+                capacity,
+                gap,
+                rhythm,
+            } => Self::Repeats {
+                repeats: level,
+                capacity,
+                mean_gap_seconds: gap.as_secs_f64(),
+                regular: rhythm == Rhythm::Regular,
+            },
+            Measure::Share { value, threshold } => Self::Share { value, threshold },
+            Measure::Touch => Self::Touch {},
+        }
+    }
 }
 
 impl<'a> Record<'a> {
@@ -122,6 +220,7 @@ impl<'a> Record<'a> {
                 hits,
             }),
             shape: alert.shape.map(Shape::name),
+            recurrence: alert.recurrence,
             statistics: statistics(alert),
             attack: &alert.attack,
             explain: &alert.explain,
@@ -146,15 +245,10 @@ fn sampled<'a, T, R>(
     }
 }
 
-fn statistics(alert: &Alert) -> BTreeMap<&'static str, StatisticRecord> {
-    let record = |statistic: &Statistic| StatisticRecord {
-        hits: statistic.hits,
-        threshold: statistic.threshold,
-        window_seconds: statistic.window.as_secs_f64(),
-    };
+fn statistics(alert: &Alert) -> BTreeMap<&'static str, MeasureRecord> {
     alert
         .statistics
         .iter()
-        .map(|each| (each.detector.name(), record(each)))
+        .map(|each| (each.detector.name(), each.measure.into()))
         .collect()
 }

@@ -48,6 +48,8 @@ pub struct Alert {
     pub sources: Sampled<IpAddr>,
     /// What the touched clients and ports look like together.
     pub shape: Option<Shape>,
+    /// How often the incident has begun anew.
+    pub recurrence: u32,
     /// What each detector computed when it tripped.
     pub statistics: Vec<Statistic>,
     /// ATT&CK technique ids.
@@ -89,8 +91,32 @@ pub enum Detector {
     FrequentPort,
     /// Hits on one client.
     FrequentClient,
+    /// First contacts of one source that come too often to be chance, however slowly.
+    SlowScan,
+    /// The same of a network none of whose sources stands out.
+    SubnetScan,
+    /// First contacts on one trap port against what is usual there.
+    PortSurge,
+    /// First contacts on one client against what is usual there.
+    ClientSurge,
+    /// Many sources that share the work on one trap port.
+    CoordinatedScan,
+    /// A host of the inside that touches traps.
+    LateralMovement,
+    /// A source that was alerted before and had been silent.
+    ReturningSource,
+    /// A source that comes on many days.
+    PersistentSource,
+    /// One source that hits one trap over and over.
+    Hammering,
+    /// A client whose reports are out of all proportion.
+    LyingClient,
+    /// A second process with a client's identity.
+    ClonedClient,
     /// A client that is not heard from.
     SilentClient,
+    /// The engine works within bounds that are reached.
+    Degraded,
 }
 
 /// Whom or what an incident is about.
@@ -102,8 +128,46 @@ pub enum Subject {
     Port(u16),
     /// A client.
     Client(ClientId),
+    /// A network of sources.
+    Network(Network),
     /// All clients.
     Fleet,
+    /// The server itself.
+    Server,
+}
+
+/// A network as the engine tells networks of sources apart: an IPv4 /24 or an IPv6 /48.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network(IpAddr);
+
+impl Network {
+    /// The network that an address belongs to.
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                IpAddr::from([a, b, c, 0])
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, ..] = v6.segments();
+                IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
+            }
+        })
+    }
+
+    /// Its first address.
+    pub const fn address(self) -> IpAddr {
+        self.0
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(v4) => write!(f, "{v4}/24"),
+            IpAddr::V6(v6) => write!(f, "{v6}/48"),
+        }
+    }
 }
 
 /// A source as the engine tells sources apart: an IPv4 address or an IPv6 /64.
@@ -114,6 +178,11 @@ impl Source {
     /// The source that an address belongs to.
     pub fn of(address: IpAddr) -> Self {
         Self(neighbourhood(address))
+    }
+
+    /// Its first address.
+    pub const fn address(self) -> IpAddr {
+        self.0
     }
 }
 
@@ -138,6 +207,8 @@ pub enum Severity {
     Medium,
     /// For now.
     High,
+    /// For now, and for everybody.
+    Critical,
 }
 
 /// How the clients and ports that were touched lie.
@@ -181,16 +252,86 @@ pub enum Exactness {
 }
 
 /// What a detector computed when it tripped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Statistic {
     /// Which detector.
     pub detector: Detector,
-    /// How many hits it found within its window; missed heartbeats for `silent-client`.
-    pub hits: u64,
-    /// How many it takes.
-    pub threshold: u64,
-    /// The window.
-    pub window: Duration,
+    /// What it found.
+    pub measure: Measure,
+}
+
+/// A figure and what it was held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measure {
+    /// So many within a window; missed heartbeats for `silent-client`.
+    Hits {
+        /// How many there were.
+        hits: u64,
+        /// How many it takes.
+        threshold: u64,
+        /// The window.
+        window: Duration,
+    },
+    /// By chance it would happen once in so many days.
+    Chance {
+        /// So many days.
+        days: f64,
+        /// How many it takes.
+        threshold: f64,
+    },
+    /// Sources that overlap less than chance would have them.
+    Overlap {
+        /// First contacts.
+        contacts: u64,
+        /// How many of them were with a client that another source had touched.
+        overlaps: u64,
+        /// How many would have been by chance.
+        expected: f64,
+        /// How likely so few are.
+        chance: f64,
+        /// How unlikely it must be.
+        threshold: f64,
+    },
+    /// Hits on so many days.
+    Days {
+        /// So many days …
+        days: u32,
+        /// … of which it takes so many …
+        threshold: u32,
+        /// … within so many.
+        within: u32,
+    },
+    /// The first contact was enough.
+    Touch,
+    /// It was silent for so long before.
+    Silence(Duration),
+    /// Repeats that came faster than they leak away.
+    Repeats {
+        /// How many are in the bucket.
+        level: u64,
+        /// How many it holds.
+        capacity: u64,
+        /// The mean time between two.
+        gap: Duration,
+        /// Whether they come like clockwork.
+        rhythm: Rhythm,
+    },
+    /// A share of everything.
+    Share {
+        /// What there was.
+        value: f64,
+        /// What it may be.
+        threshold: f64,
+    },
+}
+
+/// Whether repeats come at even intervals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rhythm {
+    /// They do: a job or a monitor.
+    Regular,
+    /// They do not.
+    Irregular,
 }
 
 impl Detector {
@@ -200,7 +341,38 @@ impl Detector {
             Self::FrequentSource => "frequent-source",
             Self::FrequentPort => "frequent-port",
             Self::FrequentClient => "frequent-client",
+            Self::SlowScan => "slow-scan",
+            Self::SubnetScan => "subnet-scan",
+            Self::PortSurge => "port-surge",
+            Self::ClientSurge => "client-surge",
+            Self::CoordinatedScan => "coordinated-scan",
+            Self::LateralMovement => "lateral-movement",
+            Self::ReturningSource => "returning-source",
+            Self::PersistentSource => "persistent-source",
+            Self::Hammering => "hammering",
+            Self::LyingClient => "lying-client",
+            Self::ClonedClient => "cloned-client",
             Self::SilentClient => "silent-client",
+            Self::Degraded => "degraded",
+        }
+    }
+
+    /// Whether it is about how vft itself does, and not about who touches traps.
+    pub const fn is_about_health(self) -> bool {
+        match self {
+            Self::LyingClient | Self::ClonedClient | Self::SilentClient | Self::Degraded => true,
+            Self::FrequentSource
+            | Self::FrequentPort
+            | Self::FrequentClient
+            | Self::SlowScan
+            | Self::SubnetScan
+            | Self::PortSurge
+            | Self::ClientSurge
+            | Self::CoordinatedScan
+            | Self::LateralMovement
+            | Self::ReturningSource
+            | Self::PersistentSource
+            | Self::Hammering => false,
         }
     }
 }
@@ -218,7 +390,24 @@ impl Action {
 
 impl Severity {
     /// All of them, ascending.
-    pub const ALL: [Self; 4] = [Self::Informational, Self::Low, Self::Medium, Self::High];
+    pub const ALL: [Self; 5] = [
+        Self::Informational,
+        Self::Low,
+        Self::Medium,
+        Self::High,
+        Self::Critical,
+    ];
+
+    /// The next higher one.
+    #[must_use]
+    pub const fn raised(self) -> Self {
+        match self {
+            Self::Informational => Self::Low,
+            Self::Low => Self::Medium,
+            Self::Medium => Self::High,
+            Self::High | Self::Critical => Self::Critical,
+        }
+    }
 
     /// The severity's name in alerts.
     pub const fn name(self) -> &'static str {
@@ -227,6 +416,7 @@ impl Severity {
             Self::Low => "low",
             Self::Medium => "medium",
             Self::High => "high",
+            Self::Critical => "critical",
         }
     }
 }
@@ -252,7 +442,9 @@ impl Subject {
             Self::Source(_) => "source",
             Self::Port(_) => "port",
             Self::Client(_) => "client",
+            Self::Network(_) => "network",
             Self::Fleet => "fleet",
+            Self::Server => "server",
         }
     }
 }
@@ -263,7 +455,9 @@ impl fmt::Display for Subject {
             Self::Source(source) => source.fmt(f),
             Self::Port(port) => port.fmt(f),
             Self::Client(id) => id.fmt(f),
+            Self::Network(network) => network.fmt(f),
             Self::Fleet => f.write_str("fleet"),
+            Self::Server => f.write_str("server"),
         }
     }
 }

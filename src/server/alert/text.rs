@@ -34,6 +34,7 @@ const fn severity(severity: Severity) -> &'static str {
         Severity::Low => "LOW",
         Severity::Medium => "MEDIUM",
         Severity::High => "HIGH",
+        Severity::Critical => "CRITICAL",
     }
 }
 
@@ -42,6 +43,7 @@ fn subject(alert: &Alert) -> String {
         (Subject::Port(port), _) => format!("port {port}"),
         (Subject::Client(_), Some(name)) => format!("client {name}"),
         (Subject::Client(id), None) => format!("client {id}"),
+        (Subject::Source(source), Some(name)) => format!("{source} (client {name})"),
         (subject, _) => subject.to_string(),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::server::Allow;
 use crate::event::Timestamp;
-use crate::server::correlate::window::Sighting;
+use crate::server::correlate::sighting::Sighting;
 
 /// The allow-list with what each entry has hidden.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ fn before(at: Timestamp, micros: i64) -> bool {
 mod tests {
     use super::*;
     use crate::event::ClientId;
+    use crate::server::correlate::clients::Handle;
 
     fn list(toml: &str) -> AllowList {
         let settings: crate::config::server::ServerSettings = toml::from_str(toml).unwrap();
@@ -71,8 +72,7 @@ mod tests {
             client: ClientId([0; 16]),
             port,
             count: 2,
-            sequence: 1,
-            received: Timestamp::default(),
+            handle: Handle(1),
         }
     }
 

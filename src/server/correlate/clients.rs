@@ -1,6 +1,7 @@
 //! The fleet as the engine knows it: names, progress in the sequences, last signs of life.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -11,7 +12,51 @@ use crate::event::{ClientId, Timestamp};
 pub struct Clients {
     bound: usize,
     patience: Duration,
-    known: BTreeMap<ClientId, Client>,
+    known: BTreeMap<ClientId, (Handle, Client)>,
+    handles: Handles,
+    addresses: BTreeMap<IpAddr, ClientId>,
+    owners: BTreeMap<u16, u64>,
+}
+
+/// A client in four bytes: small numbers, used again when a client is forgotten. 0 is nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Handle(pub u32);
+
+impl Handle {
+    /// Its place in a list.
+    pub fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(0)
+    }
+}
+
+/// Who bears which handle.
+#[derive(Debug, Default)]
+struct Handles {
+    bearers: Vec<Option<ClientId>>,
+    free: BTreeSet<Handle>,
+}
+
+impl Handles {
+    fn give(&mut self, id: ClientId) -> Handle {
+        if self.bearers.is_empty() {
+            self.bearers.push(None);
+        }
+        if let Some(handle) = self.free.pop_first() {
+            if let Some(bearer) = self.bearers.get_mut(handle.index()) {
+                *bearer = Some(id);
+            }
+            return handle;
+        }
+        self.bearers.push(Some(id));
+        Handle(u32::try_from(self.bearers.len() - 1).unwrap_or(0))
+    }
+
+    fn take(&mut self, handle: Handle) {
+        if let Some(bearer) = self.bearers.get_mut(handle.index()) {
+            *bearer = None;
+            self.free.insert(handle);
+        }
+    }
 }
 
 /// What is known of a client.
@@ -27,6 +72,10 @@ pub struct Client {
     pub progress: u64,
     /// Numbers that never arrived.
     pub missing: u64,
+    /// Where it last came from.
+    pub address: Option<IpAddr>,
+    /// The ports of its traps, as it last said.
+    pub traps: Vec<u16>,
 }
 
 /// How a client went away.
@@ -61,66 +110,159 @@ pub struct Fresh {
 
 impl Clients {
     /// Room for `bound` clients. One that was heard from within `patience` is there.
-    pub const fn new(bound: usize, patience: Duration) -> Self {
+    pub fn new(bound: usize, patience: Duration) -> Self {
         Self {
             bound,
             patience,
             known: BTreeMap::new(),
+            handles: Handles::default(),
+            addresses: BTreeMap::new(),
+            owners: BTreeMap::new(),
         }
     }
 
     /// Notes that a client has come. When there is no room, the client not heard from for longest
     /// is forgotten, unless it is there.
     pub fn welcome(&mut self, id: ClientId, name: &str, now: Timestamp) -> Room {
-        if let Some(client) = self.known.get_mut(&id) {
+        if let Some((_, client)) = self.known.get_mut(&id) {
             name.clone_into(&mut client.name);
             client.heard = client.heard.max(now);
             client.farewell = Farewell::None;
             return Room::Found;
         }
         if self.known.len() >= self.bound {
-            let longest = self.known.iter().min_by_key(|(_, client)| client.heard);
-            let Some((longest, client)) = longest else {
+            let longest = self
+                .known
+                .iter()
+                .min_by_key(|(_, (_, client))| client.heard);
+            let Some((longest, (_, client))) = longest else {
                 return Room::None;
             };
             if client.farewell == Farewell::None && now.since(client.heard) <= self.patience {
                 return Room::None;
             }
             let longest = *longest;
-            self.known.remove(&longest);
+            self.forget(longest);
         }
-        let name = name.to_owned();
-        let farewell = Farewell::None;
-        self.known.insert(
-            id,
-            Client {
-                name,
-                heard: now,
-                farewell,
-                progress: 0,
-                missing: 0,
-            },
-        );
+        let client = Client {
+            name: name.to_owned(),
+            heard: now,
+            farewell: Farewell::None,
+            progress: 0,
+            missing: 0,
+            address: None,
+            traps: Vec::new(),
+        };
+        self.insert(id, client);
         Room::Found
+    }
+
+    fn insert(&mut self, id: ClientId, client: Client) {
+        let (address, traps) = (client.address, client.traps.clone());
+        let handle = self.handles.give(id);
+        let client = Client {
+            address: None,
+            traps: Vec::new(),
+            ..client
+        };
+        self.known.insert(id, (handle, client));
+        self.owns(id, &traps);
+        if let Some(address) = address {
+            self.lives_at(id, address);
+        }
+    }
+
+    fn forget(&mut self, id: ClientId) {
+        self.owns(id, &[]);
+        if let Some((handle, client)) = self.known.remove(&id) {
+            self.handles.take(handle);
+            self.leaves(id, client.address);
+        }
+    }
+
+    /// Notes where a client comes from. Of several at one address, the last one stands for it.
+    pub fn lives_at(&mut self, id: ClientId, address: IpAddr) {
+        let Some((_, client)) = self.known.get_mut(&id) else {
+            return;
+        };
+        let before = client.address.replace(address);
+        if before != Some(address) {
+            self.leaves(id, before);
+        }
+        self.addresses.insert(address, id);
+    }
+
+    fn leaves(&mut self, id: ClientId, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            if self.addresses.get(&address) == Some(&id) {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    /// The client at an address.
+    pub fn at(&self, address: IpAddr) -> Option<ClientId> {
+        self.addresses.get(&address).copied()
+    }
+
+    /// Notes which traps a client holds.
+    pub fn owns(&mut self, id: ClientId, traps: &[u16]) {
+        let Some((_, client)) = self.known.get_mut(&id) else {
+            return;
+        };
+        if client.traps == traps {
+            return;
+        }
+        for port in std::mem::replace(&mut client.traps, traps.to_vec()) {
+            if let Some(owners) = self.owners.get_mut(&port) {
+                *owners -= 1;
+                if *owners == 0 {
+                    self.owners.remove(&port);
+                }
+            }
+        }
+        for port in traps {
+            *self.owners.entry(*port).or_default() += 1;
+        }
+    }
+
+    /// How many clients hold a trap on this port, as far as they have said.
+    pub fn owners(&self, port: u16) -> u64 {
+        self.owners.get(&port).copied().unwrap_or(0)
+    }
+
+    /// How many clients are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// A client's handle.
+    pub fn handle(&self, id: ClientId) -> Handle {
+        self.known.get(&id).map_or(Handle(0), |(handle, _)| *handle)
+    }
+
+    /// Who bears a handle.
+    pub fn bearer(&self, handle: Handle) -> Option<ClientId> {
+        self.handles.bearers.get(handle.index()).copied().flatten()
     }
 
     /// Takes up a client as it was before a restart, if there is room.
     pub fn remember(&mut self, id: ClientId, client: &Client) {
-        if self.known.len() < self.bound {
-            self.known.insert(id, client.clone());
+        if self.known.len() < self.bound && !self.known.contains_key(&id) {
+            self.insert(id, client.clone());
         }
     }
 
     /// Notes that a client was silent since `heard`, before a restart.
     pub fn silent_since(&mut self, id: ClientId, heard: Timestamp) {
-        if let Some(client) = self.known.get_mut(&id) {
+        if let Some((_, client)) = self.known.get_mut(&id) {
             client.heard = heard;
         }
     }
 
     /// Notes a sign of life.
     pub fn heard(&mut self, id: ClientId, now: Timestamp) {
-        if let Some(client) = self.known.get_mut(&id) {
+        if let Some((_, client)) = self.known.get_mut(&id) {
             client.heard = client.heard.max(now);
             client.farewell = Farewell::None;
         }
@@ -128,7 +270,7 @@ impl Clients {
 
     /// Notes that a client stops.
     pub fn farewell(&mut self, id: ClientId) {
-        if let Some(client) = self.known.get_mut(&id) {
+        if let Some((_, client)) = self.known.get_mut(&id) {
             client.farewell = Farewell::Said;
         }
     }
@@ -137,7 +279,7 @@ impl Clients {
     pub fn advance(&mut self, id: ClientId, first: u64, count: usize) -> Fresh {
         let length = u64::try_from(count).unwrap_or(u64::MAX);
         let last = first.saturating_add(length).saturating_sub(1);
-        let Some(client) = self.known.get_mut(&id) else {
+        let Some((_, client)) = self.known.get_mut(&id) else {
             return Fresh {
                 duplicates: 0,
                 gap: None,
@@ -164,22 +306,22 @@ impl Clients {
     pub fn name(&self, id: ClientId) -> String {
         self.known
             .get(&id)
-            .map_or_else(|| id.to_string(), |client| client.name.clone())
+            .map_or_else(|| id.to_string(), |(_, client)| client.name.clone())
     }
 
     /// A client, if it is known.
     pub fn get(&self, id: ClientId) -> Option<&Client> {
-        self.known.get(&id)
+        self.known.get(&id).map(|(_, client)| client)
     }
 
     /// All clients.
     pub fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
-        self.known.iter().map(|(id, client)| (*id, client))
+        self.known.iter().map(|(id, (_, client))| (*id, client))
     }
 
     /// Takes all clients as just heard from: the server itself was away.
     pub fn forgive(&mut self, now: Timestamp) {
-        for client in self.known.values_mut() {
+        for (_, client) in self.known.values_mut() {
             client.heard = client.heard.max(now);
         }
     }
@@ -249,7 +391,7 @@ mod tests {
             reports in prop::collection::vec((0..20_u64, 1..10_usize), 1..40)
         ) {
             let mut clients = clients();
-            let mut taken = std::collections::BTreeSet::new();
+            let mut taken = BTreeSet::new();
             let mut sent = 1;
             for (back, count) in reports {
                 let first = sent - back.min(sent - 1);

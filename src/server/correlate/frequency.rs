@@ -14,34 +14,39 @@
 
 use std::time::Duration;
 
-use crate::config::server::Frequency as Settings;
-use crate::event::{ClientId, Timestamp};
-use crate::server::alert::{Detector, Statistic};
-use crate::server::correlate::window::{Recent, Sighting, Window};
+use crate::config::detectors::Frequency as Settings;
+use crate::event::Timestamp;
+use crate::server::alert::{Detector, Measure, Statistic};
+use crate::server::correlate::clients::Handle;
+use crate::server::correlate::window::{Moment, Recent, Window};
 
 /// A rule as the settings give it.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     detector: Detector,
-    switch: Switch,
+    enabled: bool,
     threshold: u64,
     span: Duration,
     clients: usize,
     ports: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Switch {
-    On,
-    Off,
+/// One subject's history under a rule.
+#[derive(Clone, Debug)]
+pub struct History<T> {
+    window: Window<T>,
+    clients: Recent<Handle>,
+    ports: Recent<u16>,
 }
 
-/// One subject's history under a rule.
-#[derive(Clone, Debug, Default)]
-pub struct History {
-    window: Window,
-    clients: Recent<ClientId>,
-    ports: Recent<u16>,
+impl<T> Default for History<T> {
+    fn default() -> Self {
+        Self {
+            window: Window::default(),
+            clients: Recent::default(),
+            ports: Recent::default(),
+        }
+    }
 }
 
 impl Rule {
@@ -49,11 +54,7 @@ impl Rule {
     pub fn new(detector: Detector, settings: &Settings) -> Self {
         Self {
             detector,
-            switch: if settings.enabled {
-                Switch::On
-            } else {
-                Switch::Off
-            },
+            enabled: settings.enabled,
             threshold: settings.threshold.get().into(),
             span: settings.window.get(),
             clients: settings.min_clients.get().into(),
@@ -61,34 +62,34 @@ impl Rule {
         }
     }
 
-    /// The detector whose rule it is.
-    pub const fn detector(&self) -> Detector {
-        self.detector
+    /// Whether the rule fires at what has no history: a hit that stands for several.
+    pub fn alone(&self, moment: &impl Moment) -> Option<Statistic> {
+        let hits = moment.count().into();
+        let fires = self.enabled && hits >= self.threshold && self.clients <= 1 && self.ports <= 1;
+        fires.then(|| self.fired(hits))
     }
 
     fn fired(&self, hits: u64) -> Statistic {
-        let (detector, threshold, window) = (self.detector, self.threshold, self.span);
         Statistic {
-            detector,
-            hits,
-            threshold,
-            window,
+            detector: self.detector,
+            measure: Measure::Hits {
+                hits,
+                threshold: self.threshold,
+                window: self.span,
+            },
         }
     }
 }
 
-impl History {
+impl<T: Moment + Copy> History<T> {
     /// Adds a sighting; says so if the rule fires.
-    pub fn add(&mut self, sighting: Sighting, rule: &Rule) -> Option<Statistic> {
-        let since = sighting.at.before(rule.span);
+    pub fn add(&mut self, sighting: T, rule: &Rule) -> Option<Statistic> {
+        let (at, trap) = (sighting.at(), sighting.trap());
+        let since = at.before(rule.span);
         let hits = self.window.add(sighting, rule.threshold, rule.span);
-        let clients = self
-            .clients
-            .add(sighting.client, sighting.at, rule.clients, since);
-        let ports = self
-            .ports
-            .add(sighting.port, sighting.at, rule.ports, since);
-        let fires = rule.switch == Switch::On && hits >= rule.threshold && clients && ports;
+        let clients = self.clients.add(trap.handle(), at, rule.clients, since);
+        let ports = self.ports.add(trap.port(), at, rule.ports, since);
+        let fires = rule.enabled && hits >= rule.threshold && clients && ports;
         fires.then(|| rule.fired(hits))
     }
 
@@ -96,22 +97,32 @@ impl History {
     /// which are forgotten.
     pub fn without(
         &mut self,
-        explained: impl Fn(&Sighting) -> bool,
+        explained: impl Fn(&T) -> bool,
         at: Timestamp,
         rule: &Rule,
     ) -> Option<Statistic> {
         self.window.forget(explained);
         let hits = self.window.most_around(at, rule.span);
-        let clients = distinct(self.window.iter().map(|kept| kept.client));
-        let ports = distinct(self.window.iter().map(|kept| kept.port));
+        let clients = distinct(self.window.iter().map(|kept| kept.trap().handle()));
+        let ports = distinct(self.window.iter().map(|kept| kept.trap().port()));
         let fires = hits >= rule.threshold && clients >= rule.clients && ports >= rule.ports;
         fires.then(|| rule.fired(hits))
     }
 
     /// What is remembered from around the time `at`, oldest first: the evidence for what the rule
     /// finds there.
-    pub fn evidence(&self, at: Timestamp, rule: &Rule) -> Vec<Sighting> {
+    pub fn evidence(&self, at: Timestamp, rule: &Rule) -> Vec<T> {
         self.window.near(at, rule.span).copied().collect()
+    }
+
+    /// All that is remembered, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.window.iter()
+    }
+
+    /// The bytes on the heap.
+    pub fn heap(&self) -> usize {
+        self.window.heap() + self.clients.heap() + self.ports.heap()
     }
 }
 

@@ -6,7 +6,7 @@
 //! hits, twice the clients or ports, another detector, a higher severity, another shape). It closes
 //! after it has been quiet for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use ring::digest::{Context, SHA256};
 
 use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Detector, Severity, Shape, Statistic, Subject};
+use crate::server::correlate::dormant::Closed;
+use crate::server::correlate::severity::Circumstances;
+use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::tally::{Contacts, Tally};
-use crate::server::correlate::window::Sighting;
 
 /// An incident that is open.
 #[derive(Clone, Debug)]
@@ -44,6 +46,14 @@ pub struct Incident {
     pub sources: Tally<IpAddr>,
     /// Its distinct triples.
     pub contacts: Contacts<(IpAddr, ClientId, u16)>,
+    /// How often it has begun anew after it was closed.
+    pub recurrence: u32,
+    /// How long after they happened its hits have come, at most.
+    pub lateness: Duration,
+    /// What else bears on how much it matters.
+    pub circumstances: Circumstances,
+    /// What more there is to say.
+    pub remarks: BTreeSet<String>,
     told: Told,
 }
 
@@ -103,13 +113,16 @@ pub enum Say {
     Nothing,
 }
 
-/// Pauses after the first, the second and all later alerts. The first leaves room for the tick,
-/// so that the second alert is there within 5 s.
-const PAUSES: [Duration; 3] = [
-    Duration::from_millis(4500),
-    Duration::from_secs(60),
-    Duration::from_secs(600),
-];
+/// The pause after the first alert. It leaves room for the tick, so that the second is there within
+/// 5 s.
+const FIRST_PAUSE: Duration = Duration::from_millis(4500);
+/// The pause after the second alert.
+const SECOND_PAUSE: Duration = Duration::from_secs(60);
+/// The pause after all later alerts.
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// Remarks that are kept.
+const MAX_REMARKS: usize = 8;
 
 /// The longest quiet an incident waits for.
 const LONGEST_QUIET: Duration = Duration::from_secs(7 * 86_400);
@@ -131,8 +144,19 @@ impl Incident {
             ports: Tally::default(),
             sources: Tally::default(),
             contacts: Contacts::default(),
+            recurrence: 0,
+            lateness: Duration::ZERO,
+            circumstances: Circumstances::default(),
+            remarks: BTreeSet::new(),
             told: Told::Nothing,
         }
+    }
+
+    /// Takes in a sighting that has just been received.
+    pub fn receive(&mut self, sighting: &Sighting, received: Timestamp) {
+        self.heard = self.heard.max(received);
+        self.lateness = self.lateness.max(received.since(sighting.at));
+        self.add(sighting);
     }
 
     /// Takes a sighting in.
@@ -140,7 +164,6 @@ impl Incident {
         let count = u64::from(sighting.count);
         self.first_seen = self.first_seen.min(sighting.at);
         self.last_seen = self.last_seen.max(sighting.at);
-        self.heard = self.heard.max(sighting.received);
         self.hits = self.hits.saturating_add(count);
         self.clients.add(sighting.client, count);
         self.ports.add(sighting.port, count);
@@ -156,26 +179,23 @@ impl Incident {
             .or_insert(statistic);
     }
 
-    /// One triple over and over is low; two clients or three ports are high.
-    pub fn severity(&self) -> Severity {
-        if self.opened_by == Detector::SilentClient {
-            return Severity::Medium;
-        }
-        match (
-            self.clients.count(),
-            self.ports.count(),
-            self.contacts.count(),
-        ) {
-            (2.., _, _) | (_, 3.., _) => Severity::High,
-            (_, _, 0 | 1) => Severity::Low,
-            _ => Severity::Medium,
+    /// Notes that it was still so at `now`.
+    pub fn went_on(&mut self, now: Timestamp) {
+        self.last_seen = self.last_seen.max(now);
+        self.heard = self.heard.max(now);
+    }
+
+    /// Notes something to say beside the figures, unless there is much already.
+    pub fn remark(&mut self, remark: String) {
+        if self.remarks.len() < MAX_REMARKS {
+            self.remarks.insert(remark);
         }
     }
 
     /// How many traps it has touched, up to a bound.
     pub fn traps(&self) -> usize {
         let traps = self.contacts.iter().map(|(_, client, port)| (client, port));
-        traps.collect::<std::collections::BTreeSet<_>>().len()
+        traps.collect::<BTreeSet<_>>().len()
     }
 
     /// How the touched clients and ports lie: many are three or more.
@@ -190,25 +210,53 @@ impl Incident {
 
     /// Whether there is something to say at `now`.
     pub fn due(&self, now: Timestamp) -> Say {
-        match &self.told {
-            Told::Nothing => Say::Open,
-            Told::Once { at, alerts, what } => {
-                let pause = PAUSES.get(*alerts as usize - 1).or(PAUSES.last());
-                // A clock that was set back must not hold anything up.
-                let over = now < *at || pause.is_none_or(|pause| now.since(*at) >= *pause);
-                let gist = self.gist();
-                let worth = match (self.opened_by, *alerts) {
-                    (Detector::SilentClient, _) => gist.clients != what.clients,
-                    (_, 1) => gist != *what,
-                    (_, _) => gist.matters(what),
-                };
-                if over && worth {
-                    Say::Update
-                } else {
-                    Say::Nothing
-                }
-            }
+        match (&self.told, self.next_update()) {
+            (Told::Nothing, _) => Say::Open,
+            // A clock that was set back must not hold anything up.
+            (Told::Once { at, .. }, Some(next)) if now >= next || now < *at => Say::Update,
+            (Told::Once { .. }, _) => Say::Nothing,
         }
+    }
+
+    /// When there will be something to say, as things are.
+    pub fn next_update(&self) -> Option<Timestamp> {
+        let Told::Once { at, alerts, what } = &self.told else {
+            return None;
+        };
+        let gist = self.gist();
+        let worth = match (self.opened_by, *alerts) {
+            (Detector::SilentClient, _) => gist.clients != what.clients,
+            (_, 0 | 1) => gist != *what,
+            (_, _) => gist.matters(what),
+        };
+        let pause = match alerts {
+            0 => Duration::ZERO,
+            1 => FIRST_PAUSE,
+            2 => SECOND_PAUSE,
+            _ => PAUSE,
+        };
+        worth.then(|| at.after(pause))
+    }
+
+    /// Goes on with one that was closed at `at` not long ago: that it is there again is said at
+    /// once, as an update.
+    pub fn go_on(&mut self, closed: &Closed) {
+        self.id.clone_from(&closed.id);
+        self.recurrence = closed.recurrence;
+        self.told = Told::Once {
+            at: closed.at,
+            alerts: 0,
+            what: Gist {
+                hits: 0,
+                ..self.gist()
+            },
+        };
+    }
+
+    /// Begins one anew that was closed some time ago.
+    pub fn recur(&mut self, closed: &Closed) {
+        self.id.clone_from(&closed.id);
+        self.recurrence = closed.recurrence.saturating_add(1);
     }
 
     /// Whether something has been left unsaid.
@@ -312,6 +360,7 @@ fn id(detector: Detector, subject: Subject, mark: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::correlate::clients::Handle;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
@@ -324,8 +373,7 @@ mod tests {
             client: ClientId([client; 16]),
             port,
             count: 1,
-            sequence: 1,
-            received: Timestamp::default(),
+            handle: Handle(1),
         }
     }
 
@@ -346,27 +394,6 @@ mod tests {
             }
         }
         assert_eq!(told, [(0, 1), (5, 6), (65, 66), (665, 666), (2663, 2664)]);
-    }
-
-    #[test]
-    fn severity_tells_a_touch_from_a_scan() {
-        let mut incident = incident();
-        incident.add(&sighting(0, 1, 22));
-        incident.add(&sighting(1, 1, 22));
-        assert_eq!(
-            (incident.severity(), incident.shape()),
-            (Severity::Low, None)
-        );
-        incident.add(&sighting(2, 1, 23));
-        assert_eq!(
-            (incident.severity(), incident.shape()),
-            (Severity::Medium, None)
-        );
-        incident.add(&sighting(3, 1, 24));
-        assert_eq!(
-            (incident.severity(), incident.shape()),
-            (Severity::High, Some(Shape::Vertical))
-        );
     }
 
     #[test]

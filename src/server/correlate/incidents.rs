@@ -1,53 +1,106 @@
 //! All open incidents, and the alerts they give rise to.
+//!
+//! When there is something to say follows from the incidents alone: an update is due when its
+//! pause is over, an end when it has been quiet for long enough. A tick only decides when it is
+//! said, and what is said is what was known when it was due. So the same events give the same
+//! alerts, however often the engine is told the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::event::Timestamp;
+use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Action, Alert, Detector, Statistic, Subject};
 use crate::server::correlate::clients::Clients;
 use crate::server::correlate::describe::describe;
+use crate::server::correlate::dormant::{Closed, Dormant};
 use crate::server::correlate::incident::{Incident, Memory, Say};
-use crate::server::correlate::window::Sighting;
+use crate::server::correlate::severity::{Origin, Witnesses};
+use crate::server::correlate::sighting::Sighting;
 
-/// What an incident is about: its subject, and whether hits or silence.
+/// What an incident is about: its subject, and whether hits, silence, or how vft does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// Hits.
     Scan(Subject),
     /// Silence.
     Silence(Subject),
+    /// How vft does.
+    Health(Detector, Subject),
+}
+
+/// What leads to an incident.
+#[derive(Debug)]
+pub struct Finding<'a> {
+    /// Whom or what it is about.
+    pub subject: Subject,
+    /// What was computed.
+    pub statistic: Statistic,
+    /// What it was computed from, oldest first.
+    pub evidence: &'a [Sighting],
+    /// Where the source is.
+    pub origin: Origin,
+    /// When the server got the last piece of evidence.
+    pub received: Timestamp,
 }
 
 /// The open incidents.
 #[derive(Debug)]
 pub struct Incidents {
     bound: usize,
-    quiet: Duration,
+    spans: Spans,
     open: BTreeMap<Key, Incident>,
+    /// When each of them has to be looked at next, or earlier.
+    timers: BTreeSet<(Timestamp, Key)>,
+    wakes: BTreeMap<Key, Timestamp>,
     /// Those that have changed since alerts were last collected.
     touched: BTreeSet<Key>,
-    settled: Timestamp,
+    dormant: Dormant,
+    doubtful: BTreeSet<ClientId>,
+    unopened: u64,
+    room_sought: Timestamp,
 }
 
-/// How far apart in time the incidents of a replay are looked through for what is over.
-const SETTLE: Duration = Duration::from_secs(10);
+/// How incidents hang together over time.
+#[derive(Clone, Copy, Debug)]
+pub struct Spans {
+    /// They close after so long without a hit.
+    pub quiet: Duration,
+    /// What comes again so soon after the end goes on.
+    pub cool_down: Duration,
+    /// What comes again within this bears the same id.
+    pub recurrence: Duration,
+}
+
+/// Closed incidents that are remembered for each one that may be open.
+const DORMANT: usize = 16;
+
+/// Of too many incidents, those are closed early that have been quiet for so long.
+const CALM: Duration = Duration::from_secs(600);
+
+/// How often such ones are looked for.
+const SEEK: Duration = Duration::from_secs(10);
 
 impl Incidents {
-    /// Room for `bound` incidents, each of which ends after `quiet`.
-    pub fn new(bound: usize, quiet: Duration) -> Self {
+    /// Room for `bound` incidents.
+    pub fn new(bound: usize, spans: Spans) -> Self {
+        let bound = bound.max(1);
         Self {
-            bound: bound.max(1),
-            quiet,
+            bound,
+            spans,
             open: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            wakes: BTreeMap::new(),
             touched: BTreeSet::new(),
-            settled: Timestamp::default(),
+            dormant: Dormant::new(bound.saturating_mul(DORMANT)),
+            doubtful: BTreeSet::new(),
+            unopened: 0,
+            room_sought: Timestamp::default(),
         }
     }
 
-    /// From now on incidents end after `quiet`.
-    pub const fn reload(&mut self, quiet: Duration) {
-        self.quiet = quiet;
+    /// Takes up other spans.
+    pub const fn reload(&mut self, spans: Spans) {
+        self.spans = spans;
     }
 
     /// The incident about `key`, if it is open.
@@ -62,22 +115,49 @@ impl Incidents {
         self.open.contains_key(&key)
     }
 
-    /// Opens an incident that `evidence` has led to.
-    pub fn open<'a>(
-        &mut self,
-        detector: Detector,
-        subject: Subject,
-        statistic: Statistic,
-        evidence: impl IntoIterator<Item = &'a Sighting>,
-    ) {
-        let mut evidence = evidence.into_iter();
-        let Some(first) = evidence.next() else { return };
-        let mark = [&first.client.0[..], &first.sequence.to_be_bytes()].concat();
-        let mut incident = Incident::new(detector, subject, &mark, first.at);
-        incident.add(first);
-        evidence.for_each(|sighting| incident.add(sighting));
-        incident.trip(statistic);
-        self.put(Key::Scan(subject), incident);
+    /// The last closed incident about `key`.
+    pub fn closed(&self, key: Key) -> Option<&Closed> {
+        self.dormant.get(key)
+    }
+
+    /// Incidents that were not opened because there were too many.
+    pub const fn unopened(&self) -> u64 {
+        self.unopened
+    }
+
+    /// What this client alone reports is not believed from now on.
+    pub fn doubt(&mut self, client: ClientId) {
+        self.doubtful.insert(client);
+    }
+
+    /// Opens an incident, or goes on with one that was closed lately.
+    pub fn open(&mut self, finding: &Finding<'_>, clients: &Clients, alerts: &mut Vec<Alert>) {
+        let Some(first) = finding.evidence.first() else {
+            return;
+        };
+        if self.open.len() >= self.bound && !self.make_room(finding.received, clients, alerts) {
+            self.unopened += 1;
+            return;
+        }
+        let detector = finding.statistic.detector;
+        let mut incident = Incident::new(detector, finding.subject, &mark(first), first.at);
+        finding.evidence.iter().for_each(|each| incident.add(each));
+        incident.heard = incident.heard.max(finding.received);
+        if let Some(last) = finding.evidence.last() {
+            incident.lateness = finding.received.since(last.at);
+        }
+        incident.trip(finding.statistic);
+        incident.circumstances.origin = finding.origin;
+        let key = Key::Scan(finding.subject);
+        if let Some(closed) = self.dormant.take(key) {
+            let pause = finding.received.since(closed.at);
+            if pause <= self.spans.cool_down {
+                incident.go_on(&closed);
+            } else if pause <= self.spans.recurrence {
+                incident.recur(&closed);
+            }
+        }
+        self.put(key, incident);
     }
 
     /// Puts an incident among the open ones.
@@ -89,65 +169,66 @@ impl Incidents {
     /// The alerts that what has happened since the last call gives rise to.
     pub fn collect(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
         for key in std::mem::take(&mut self.touched) {
-            if let Some(incident) = self.open.get_mut(&key) {
-                tell(incident, now, clients, alerts);
-            }
-        }
-        self.make_room(now, clients, alerts);
-    }
-
-    /// Closes the quietest incidents while there are too many.
-    fn make_room(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        while self.open.len() > self.bound {
-            let scans = self
-                .open
-                .iter()
-                .filter(|(key, _)| matches!(key, Key::Scan(_)));
-            let quietest = scans.min_by_key(|(_, incident)| incident.heard);
-            let Some(key) = quietest.map(|(key, _)| *key) else {
-                break;
+            let Some(incident) = self.open.get_mut(&key) else {
+                continue;
             };
-            self.close(key, now, clients, alerts);
+            incident.circumstances.fleet = clients.len();
+            incident.circumstances.witnesses = witnesses(incident, &self.doubtful);
+            tell(incident, now, clients, alerts);
+            self.schedule(key);
         }
     }
 
-    /// Says what was held back for a while, and closes what has been quiet for long enough.
-    pub fn tick(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        let mut over = Vec::new();
-        for (key, incident) in &mut self.open {
-            if matches!(key, Key::Scan(_)) && incident.ends(self.quiet) <= now {
-                over.push(*key);
+    /// Says what was due by `now`, in the order in which it was.
+    pub fn advance(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+        while let Some((due, key)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.timers.remove(&(due, key));
+            self.wakes.remove(&key);
+            let Some(incident) = self.open.get_mut(&key) else {
+                continue;
+            };
+            if ends(key, incident, self.spans.quiet).is_some_and(|end| end <= due) {
+                self.close(key, due, clients, alerts);
             } else {
-                tell(incident, now, clients, alerts);
+                tell(incident, due, clients, alerts);
+                self.schedule(key);
             }
         }
-        for key in over {
-            self.close(key, now, clients, alerts);
-        }
-        self.make_room(now, clients, alerts);
     }
 
-    /// Closes an incident that was over at `now`, before anything else is added to it.
-    pub fn finish(&mut self, key: Key, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        if self
+    /// Closes an incident, if it is open.
+    pub fn close(&mut self, key: Key, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+        if let Some(incident) = self.open.remove(&key) {
+            if let Some(wake) = self.wakes.remove(&key) {
+                self.timers.remove(&(wake, key));
+            }
+            alerts.push(describe(&incident, Action::Close, now, clients));
+            if matches!(key, Key::Scan(_)) {
+                let severity = incident.severity();
+                self.dormant.put(
+                    key,
+                    Closed {
+                        id: incident.id,
+                        at: now,
+                        last_seen: incident.last_seen,
+                        severity,
+                        recurrence: incident.recurrence,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Says everything that is still unsaid.
+    pub fn flush(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
+        for incident in self
             .open
-            .get(&key)
-            .is_some_and(|incident| incident.ends(self.quiet) <= now)
+            .values_mut()
+            .filter(|incident| incident.has_news())
         {
-            self.close(key, now, clients, alerts);
+            incident.told(now);
+            alerts.push(describe(incident, Action::Update, now, clients));
         }
-    }
-
-    /// Closes without a word what was over before `now`, every so often.
-    pub fn settle(&mut self, now: Timestamp) {
-        if now.since(self.settled) < SETTLE {
-            return;
-        }
-        self.settled = now;
-        let quiet = self.quiet;
-        self.open
-            .retain(|key, incident| matches!(key, Key::Silence(_)) || incident.ends(quiet) > now);
-        self.touched.clear();
     }
 
     /// Takes up what is known from before a restart: what is not in `memories`, by its id or by
@@ -177,26 +258,85 @@ impl Incidents {
             })
         });
         self.touched.clear();
+        self.timers.clear();
+        self.wakes.clear();
+        let keys: Vec<_> = self.open.keys().copied().collect();
+        for key in keys {
+            self.schedule(key);
+        }
         lost.into_values().cloned().collect()
     }
 
-    /// Closes an incident, if it is open.
-    pub fn close(&mut self, key: Key, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        if let Some(incident) = self.open.remove(&key) {
-            alerts.push(describe(&incident, Action::Close, now, clients));
+    /// Takes up an incident that was closed before a restart.
+    pub fn remember_closed(&mut self, key: Key, closed: Closed) {
+        if !self.open.contains_key(&key) {
+            self.dormant.put(key, closed);
         }
     }
 
-    /// Says everything that is still unsaid.
-    pub fn flush(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        for incident in self
-            .open
-            .values_mut()
-            .filter(|incident| incident.has_news())
-        {
-            incident.told(now);
-            alerts.push(describe(incident, Action::Update, now, clients));
+    /// Sees to it that an incident is looked at when it has to be.
+    fn schedule(&mut self, key: Key) {
+        let Some(incident) = self.open.get(&key) else {
+            return;
+        };
+        let end = ends(key, incident, self.spans.quiet);
+        let Some(wake) = end.into_iter().chain(incident.next_update()).min() else {
+            return;
+        };
+        // To be woken too early costs little; an end that moves away with each hit stays put.
+        match self.wakes.get(&key) {
+            Some(known) if *known <= wake => {}
+            known => {
+                if let Some(known) = known {
+                    self.timers.remove(&(*known, key));
+                }
+                self.timers.insert((wake, key));
+                self.wakes.insert(key, wake);
+            }
         }
+    }
+
+    /// Closes incidents that have been quiet for a while, if any have; whether there is room now.
+    fn make_room(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) -> bool {
+        if now.since(self.room_sought) < SEEK {
+            return false;
+        }
+        self.room_sought = now;
+        let calm = self.open.iter().filter(|(key, incident)| {
+            matches!(key, Key::Scan(_)) && now.since(incident.heard) >= CALM
+        });
+        let calm: Vec<_> = calm.map(|(key, _)| *key).collect();
+        for key in calm {
+            self.close(key, now, clients, alerts);
+        }
+        self.open.len() < self.bound
+    }
+}
+
+/// When an incident is over, if that is a matter of time.
+fn ends(key: Key, incident: &Incident, quiet: Duration) -> Option<Timestamp> {
+    match key {
+        Key::Scan(_) | Key::Health(..) => Some(incident.ends(quiet)),
+        Key::Silence(_) => None,
+    }
+}
+
+/// Tells an incident from the next one about the same subject: its first hit.
+fn mark(first: &Sighting) -> Vec<u8> {
+    [
+        &first.client.0[..],
+        &first.at.as_micros().to_be_bytes(),
+        &first.port.to_be_bytes(),
+    ]
+    .concat()
+}
+
+fn witnesses(incident: &Incident, doubtful: &BTreeSet<ClientId>) -> Witnesses {
+    let only = incident.clients.only();
+    if only.is_some_and(|client| doubtful.contains(&client)) {
+        Witnesses::Doubtful
+    } else {
+        Witnesses::Credible
     }
 }
 

@@ -3,105 +3,157 @@
 //! A pure function of what it is given: no clock, no I/O, no randomness. Time comes with the
 //! events and ticks, so a replay of the same events gives the same alerts.
 //!
-//! An event is looked at from three sides (its source, its trap port, its client), each a
-//! [history](frequency::History) under a rule. What a rule finds goes into an
-//! [incident](incident::Incident). One scanner trips all three, and is reported once: while a
-//! source has an incident, its hits raise no alarm about a port or a client of their own, they
-//! only add the detector's name to the source's incident; and an alarm about a port or a client
-//! of which one source accounts for four fifths is an incident of that source from the start.
+//! An event is looked at from three sides: its [source](by_source), and its trap port and its
+//! client ([`by_side`]). If the source touches this trap for the first time, it is a
+//! [first contact](by_contact), which more detectors look at. What they find goes into an
+//! [incident](incident::Incident). One scanner trips most of them, and is reported once: while a
+//! source has an incident, its hits raise no alarm of their own about a port, a client or a
+//! network, they only add the detector's name to the source's incident; and an alarm of which one
+//! source accounts for four fifths is an incident of that source from the start.
 
 pub mod allow;
+mod by_contact;
+mod by_side;
+mod by_source;
+pub mod chance;
 pub mod clients;
+pub mod coordinated_scan;
+pub mod degraded;
 pub mod describe;
+pub mod dormant;
 pub mod frequency;
+pub mod hammering;
+mod health;
 pub mod incident;
 pub mod incidents;
+pub mod lateral_movement;
+pub mod lying_client;
+pub mod persistent_source;
+pub mod returning_source;
+pub mod severity;
+pub mod sighting;
 pub mod silent_client;
+pub mod slow_scan;
+pub mod sources;
+pub mod statistics;
+pub mod subnet_scan;
+pub mod surges;
 pub mod table;
 pub mod tally;
 pub mod window;
+mod words;
+pub mod zones;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use crate::config::server::{Correlation, Detectors, ServerSettings};
+use crate::config::detectors::Detectors;
+use crate::config::server::{Correlation, ServerSettings};
 use crate::event::{ClientId, Event, Timestamp};
-use crate::server::alert::{Alert, Detector, Source, Statistic, Subject};
+use crate::server::alert::{Alert, Detector};
 use crate::server::correlate::allow::AllowList;
+use crate::server::correlate::by_contact::Contacts;
+use crate::server::correlate::by_side::Sides;
+use crate::server::correlate::chance::Chance;
 use crate::server::correlate::clients::{Client, Clients, Fresh, Room};
-use crate::server::correlate::frequency::{History, Rule};
+use crate::server::correlate::dormant::Closed;
+use crate::server::correlate::frequency::Rule;
+use crate::server::correlate::hammering::Repeats;
+use crate::server::correlate::health::Health;
 use crate::server::correlate::incident::Memory;
-use crate::server::correlate::incidents::{Incidents, Key};
+use crate::server::correlate::incidents::{Incidents, Key, Spans};
+use crate::server::correlate::lateral_movement::Lateral;
+use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::silent_client::SilentClient;
-use crate::server::correlate::table::Table;
-use crate::server::correlate::window::Sighting;
+use crate::server::correlate::sources::Sources;
+use crate::server::correlate::sources::hash::Secret;
+use crate::server::correlate::zones::{Zone, Zones};
 
-/// The correlation table and all rules over it.
+/// The correlation tables and all rules over them.
 #[derive(Debug)]
 pub struct Correlator {
     correlation: Correlation,
+    detectors: Detectors,
     rules: Rules,
     allow: AllowList,
+    zones: Zones,
     clients: Clients,
-    sources: Table<Source, History>,
-    by_port: BTreeMap<u16, Views>,
-    by_client: Table<ClientId, Views>,
+    sources: Sources,
+    sides: Sides,
+    contacts: Contacts,
+    repeats: Repeats,
     silent: SilentClient,
+    health: Health,
     incidents: Incidents,
 }
 
+/// The rules, as the settings give them and as they have been calibrated.
 #[derive(Debug)]
 struct Rules {
     source: Rule,
     port: Rule,
     client: Rule,
+    slow: Chance,
+    lateral: Chance,
+    subnet: Chance,
+    moves: Lateral,
 }
 
 impl Rules {
     fn new(detectors: &Detectors) -> Self {
+        let slow = &detectors.slow_scan;
         Self {
             source: Rule::new(Detector::FrequentSource, &detectors.frequent_source),
             port: Rule::new(Detector::FrequentPort, &detectors.frequent_port),
             client: Rule::new(Detector::FrequentClient, &detectors.frequent_client),
+            slow: Chance::new(slow_scan::rule(slow)),
+            lateral: Chance::new(lateral_movement::rule(&detectors.lateral_movement, slow)),
+            subnet: Chance::new(subnet_scan::rule(&detectors.subnet_scan, slow)),
+            moves: Lateral::new(&detectors.lateral_movement),
         }
     }
-}
-
-/// A port's or a client's history, with and without what sources' incidents explain.
-#[derive(Debug, Default)]
-struct Views {
-    all: History,
-    unexplained: History,
 }
 
 impl Correlator {
-    /// An engine that has seen nothing.
+    /// An engine that has seen nothing, and whose tables can be foreseen: for replays.
     pub fn new(settings: &ServerSettings) -> Self {
+        Self::with_secret(settings, Secret::default())
+    }
+
+    /// An engine that has seen nothing. Nobody who does not know the secret can choose addresses
+    /// that get in each other's way.
+    pub fn with_secret(settings: &ServerSettings, secret: Secret) -> Self {
         let limits = &settings.limits;
         let room = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
+        let clients = room(limits.clients);
+        let heartbeat = limits.heartbeat.get();
         Self {
             correlation: settings.incidents.correlation,
+            detectors: settings.detectors.clone(),
             rules: Rules::new(&settings.detectors),
             allow: AllowList::new(&settings.allow),
-            clients: Clients::new(
-                room(limits.clients),
-                limits.heartbeat.get().saturating_mul(3),
-            ),
-            sources: Table::new(room(limits.sources)),
-            by_port: BTreeMap::new(),
-            by_client: Table::new(room(limits.clients)),
-            silent: SilentClient::new(settings.detectors.silent_client, limits.heartbeat.get()),
-            incidents: Incidents::new(room(limits.incidents), settings.incidents.quiet.get()),
+            zones: Zones::new(&settings.inside),
+            clients: Clients::new(clients, heartbeat.saturating_mul(3)),
+            sources: Sources::new(settings.memory.bytes(), secret),
+            sides: Sides::new(clients),
+            contacts: Contacts::new(clients),
+            repeats: Repeats::new(),
+            silent: SilentClient::new(settings.detectors.silent_client, heartbeat),
+            health: Health::default(),
+            incidents: Incidents::new(room(limits.incidents), spans(settings)),
         }
     }
 
-    /// Takes up other rules, incidents' settings and allow-list. What is remembered stays; a
-    /// threshold that was raised may for a while find fewer hits than there were.
+    /// Takes up other rules, incidents' settings, networks and allow-list. What is remembered
+    /// stays; a threshold that was raised may for a while find fewer hits than there were.
     pub fn reload(&mut self, settings: &ServerSettings) {
         self.correlation = settings.incidents.correlation;
+        self.detectors = settings.detectors.clone();
         self.rules = Rules::new(&settings.detectors);
         self.allow = AllowList::new(&settings.allow);
+        self.zones = Zones::new(&settings.inside);
         self.silent.reload(settings.detectors.silent_client);
-        self.incidents.reload(settings.incidents.quiet.get());
+        self.incidents.reload(spans(settings));
     }
 
     /// Takes up a client as it was before a restart.
@@ -111,8 +163,12 @@ impl Correlator {
 
     /// Takes in an event from before a restart, of which everything was said then.
     pub fn replay(&mut self, event: &Event) {
-        self.incidents.settle(event.received);
         self.event(event, &mut Vec::new());
+    }
+
+    /// Takes up an incident that was closed before a restart.
+    pub fn remember_closed(&mut self, key: Key, closed: Closed) {
+        self.incidents.remember_closed(key, closed);
     }
 
     /// Takes up what is known of open incidents from before a restart, by their ids. The ids of
@@ -126,6 +182,16 @@ impl Correlator {
     /// Notes that a client has come; says whether there is room for it.
     pub fn welcome(&mut self, client: ClientId, name: &str, now: Timestamp) -> Room {
         self.clients.welcome(client, name, now)
+    }
+
+    /// Notes where a client comes from.
+    pub fn lives_at(&mut self, client: ClientId, address: IpAddr) {
+        self.clients.lives_at(client, address);
+    }
+
+    /// Notes on which ports a client holds traps.
+    pub fn owns(&mut self, client: ClientId, traps: &[u16]) {
+        self.clients.owns(client, traps);
     }
 
     /// Notes a sign of life of a client.
@@ -153,47 +219,44 @@ impl Correlator {
         &self.allow
     }
 
-    /// Sources that were forgotten for want of room.
-    pub const fn sources_forgotten(&self) -> u64 {
-        self.sources.forgotten()
+    /// Sources that lost their place to stronger ones, for want of memory.
+    pub const fn sources_displaced(&self) -> u64 {
+        self.sources.inside.counts.displaced + self.sources.outside.counts.displaced
     }
 
     /// Takes an event in.
     pub fn event(&mut self, event: &Event, alerts: &mut Vec<Alert>) {
-        let sighting = Sighting::from(event);
-        if !self.allow.is_empty()
-            && self
-                .allow
-                .covers(&sighting, &self.clients.name(sighting.client))
-        {
+        let now = event.received;
+        self.incidents.advance(now, &self.clients, alerts);
+        let sighting = Sighting::new(event, self.clients.handle(event.client));
+        let name = || self.clients.name(sighting.client);
+        if !self.allow.is_empty() && self.allow.covers(&sighting, &name()) {
             return;
         }
-        let source = Subject::Source(Source::of(sighting.source));
-        for subject in [
-            source,
-            Side::Port.subject(&sighting),
-            Side::Client.subject(&sighting),
-        ] {
-            self.incidents
-                .finish(Key::Scan(subject), event.received, &self.clients, alerts);
+        self.calibrate(now);
+        let case = by_source::Case {
+            sighting,
+            proof: event.hit.probe.into(),
+            zone: self.zone(sighting.source),
+            now,
+        };
+        let sight = self.see_source(&case, alerts);
+        self.see_sides(&case, alerts);
+        if sight.novelty == sources::Novelty::First {
+            self.see_contact(&case, &sight, alerts);
         }
-        self.see_source(sighting);
-        for side in [Side::Port, Side::Client] {
-            match self.correlation {
-                Correlation::Merge => self.see_merged(side, sighting),
-                Correlation::Separate => self.see_separate(side, sighting),
-            }
-        }
-        self.incidents
-            .collect(event.received, &self.clients, alerts);
+        self.see_reporter(&case, &sight, alerts);
+        self.incidents.collect(now, &self.clients, alerts);
     }
 
     /// Does what is due at `now`: says what was held back, closes what is over, looks for silent
-    /// clients. To be called several times a second.
+    /// clients and for what is out of order. To be called several times a second.
     pub fn tick(&mut self, now: Timestamp, alerts: &mut Vec<Alert>) {
+        self.incidents.advance(now, &self.clients, alerts);
         self.silent
             .tick(now, &mut self.clients, &mut self.incidents, alerts);
-        self.incidents.tick(now, &self.clients, alerts);
+        self.look_after_health(now);
+        self.incidents.collect(now, &self.clients, alerts);
     }
 
     /// Says everything that is still unsaid, because the engine stops.
@@ -201,137 +264,34 @@ impl Correlator {
         self.incidents.flush(now, &self.clients, alerts);
     }
 
-    fn see_source(&mut self, sighting: Sighting) {
-        let source = Source::of(sighting.source);
-        let fired = self.sources.touch(source).add(sighting, &self.rules.source);
-        let subject = Subject::Source(source);
-        match (self.incidents.get_mut(Key::Scan(subject)), fired) {
-            (Some(incident), fired) => {
-                incident.add(&sighting);
-                if let Some(statistic) = fired {
-                    incident.trip(statistic);
-                }
-            }
-            (None, Some(statistic)) => self.blame(source, statistic, sighting.at),
-            (None, None) => {}
-        }
-    }
-
-    fn see_merged(&mut self, side: Side, sighting: Sighting) {
-        let culprit = Key::Scan(Subject::Source(Source::of(sighting.source)));
-        let subject = side.subject(&sighting);
-        let rule = *self.rule(side);
-        let fired = self.views(side, &sighting).all.add(sighting, &rule);
-        if let Some(incident) = self.incidents.get_mut(culprit) {
-            if let Some(statistic) = fired {
-                incident.trip(statistic);
-            }
-            return;
-        }
-        let alarm = self.views(side, &sighting).unexplained.add(sighting, &rule);
-        if let Some(incident) = self.incidents.get_mut(Key::Scan(subject)) {
-            incident.add(&sighting);
-        } else if alarm.is_some() {
-            self.explain(side, sighting, &rule);
-        }
-    }
-
-    /// An alarm about a port or a client: without the hits of sources that have an incident, does
-    /// it stand? And if so, is it one source's doing?
-    fn explain(&mut self, side: Side, sighting: Sighting, rule: &Rule) {
-        let (incidents, views) = match side {
-            Side::Port => (
-                &self.incidents,
-                self.by_port.entry(sighting.port).or_default(),
-            ),
-            Side::Client => (&self.incidents, self.by_client.touch(sighting.client)),
-        };
-        let explained = |kept: &Sighting| {
-            incidents.is_open(Key::Scan(Subject::Source(Source::of(kept.source))))
-        };
-        let stands = views.unexplained.without(explained, sighting.at, rule);
-        let Some(statistic) = stands else { return };
-        let evidence = views.unexplained.evidence(sighting.at, rule);
-        if let Some(source) = culprit(&evidence) {
-            self.blame(source, statistic, sighting.at);
+    fn zone(&self, source: IpAddr) -> Zone {
+        if self.zones.holds(source) || self.clients.at(source).is_some() {
+            Zone::Inside
         } else {
-            let subject = side.subject(&sighting);
-            self.incidents
-                .open(rule.detector(), subject, statistic, &evidence);
+            Zone::Outside
         }
     }
 
-    fn see_separate(&mut self, side: Side, sighting: Sighting) {
-        let subject = side.subject(&sighting);
-        let rule = *self.rule(side);
-        let history = &mut self.views(side, &sighting).all;
-        let fired = history.add(sighting, &rule);
-        let evidence = match fired {
-            Some(_) => history.evidence(sighting.at, &rule),
-            None => Vec::new(),
-        };
-        match (self.incidents.get_mut(Key::Scan(subject)), fired) {
-            (Some(incident), _) => incident.add(&sighting),
-            (None, Some(statistic)) => {
-                self.incidents
-                    .open(rule.detector(), subject, statistic, &evidence);
-            }
-            (None, None) => {}
-        }
-    }
-
-    /// Opens an incident about a source, with all that is remembered of it from around then.
-    fn blame(&mut self, source: Source, statistic: Statistic, at: Timestamp) {
-        let history = self.sources.get(&source);
-        let evidence = history.map_or_else(Vec::new, |it| it.evidence(at, &self.rules.source));
-        self.incidents.open(
-            statistic.detector,
-            Subject::Source(source),
-            statistic,
-            &evidence,
-        );
-    }
-
-    const fn rule(&self, side: Side) -> &Rule {
-        match side {
-            Side::Port => &self.rules.port,
-            Side::Client => &self.rules.client,
-        }
-    }
-
-    fn views(&mut self, side: Side, sighting: &Sighting) -> &mut Views {
-        match side {
-            Side::Port => self.by_port.entry(sighting.port).or_default(),
-            Side::Client => self.by_client.touch(sighting.client),
-        }
+    fn calibrate(&mut self, now: Timestamp) {
+        let Rules {
+            slow,
+            lateral,
+            subnet,
+            ..
+        } = &mut self.rules;
+        slow.calibrate(&self.sources.outside, now);
+        lateral.calibrate(&self.sources.inside, now);
+        subnet.calibrate(&self.sources.networks, now);
     }
 }
 
-/// From which side a sighting is looked at, beside its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Port,
-    Client,
-}
-
-impl Side {
-    const fn subject(self, sighting: &Sighting) -> Subject {
-        match self {
-            Self::Port => Subject::Port(sighting.port),
-            Self::Client => Subject::Client(sighting.client),
-        }
+fn spans(settings: &ServerSettings) -> Spans {
+    let incidents = &settings.incidents;
+    Spans {
+        quiet: incidents.quiet.get(),
+        cool_down: incidents.cool_down.get(),
+        recurrence: incidents.recurrence.get(),
     }
-}
-
-/// The source that accounts for at least four fifths of the hits, if there is one.
-fn culprit(evidence: &[Sighting]) -> Option<Source> {
-    let mut by_source = BTreeMap::<_, u64>::new();
-    for sighting in evidence {
-        *by_source.entry(Source::of(sighting.source)).or_default() += u64::from(sighting.count);
-    }
-    let all: u64 = by_source.values().sum();
-    let (source, most) = by_source.into_iter().max_by_key(|(_, hits)| *hits)?;
-    (most.saturating_mul(5) >= all.saturating_mul(4)).then_some(source)
 }
 
 #[cfg(test)]

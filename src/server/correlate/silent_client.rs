@@ -12,9 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::config::server::Silence;
+use crate::config::detectors::Silence;
 use crate::event::{ClientId, Timestamp};
-use crate::server::alert::{Alert, Detector, Statistic, Subject};
+use crate::server::alert::{Alert, Detector, Measure, Statistic, Subject};
 use crate::server::correlate::clients::Clients;
 use crate::server::correlate::incident::{Incident, Memory};
 use crate::server::correlate::incidents::{Incidents, Key};
@@ -192,9 +192,11 @@ impl SilentClient {
         let missed = silence.as_millis() / self.heartbeat.as_millis().max(1);
         Statistic {
             detector: Detector::SilentClient,
-            hits: u64::try_from(missed).unwrap_or(u64::MAX),
-            threshold: self.settings.missed.get().into(),
-            window: self.heartbeat,
+            measure: Measure::Hits {
+                hits: u64::try_from(missed).unwrap_or(u64::MAX),
+                threshold: self.settings.missed.get().into(),
+                window: self.heartbeat,
+            },
         }
     }
 }

@@ -46,6 +46,12 @@ impl<K: Ord + Copy> Tally<K> {
         self.hits.len()
     }
 
+    /// The only value, if there is only one.
+    pub fn only(&self) -> Option<K> {
+        let mut keys = self.hits.keys();
+        keys.next().copied().filter(|_| keys.next().is_none())
+    }
+
     /// Takes a value out.
     pub fn remove(&mut self, key: &K) {
         self.hits.remove(key);

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use super::*;
 use crate::event::{Hit, Probe};
-use crate::server::alert::{Action, Severity};
+use crate::server::alert::{Action, Severity, Subject};
 
 /// A fleet and what happens to it, second by second.
 struct Story {
@@ -86,9 +86,13 @@ impl Story {
 
 const SCANNER: &str = "192.0.2.66";
 
+/// Only the three frequency detectors.
+const GIVEN: &str = "[detectors]\nslow-scan.enabled = false\nsubnet-scan.enabled = false\n\
+                     port-surge.enabled = false\nclient-surge.enabled = false\n";
+
 #[test]
 fn a_vertical_scan_of_one_client_is_one_incident_of_its_source() {
-    let mut story = Story::new("");
+    let mut story = Story::new(GIVEN);
     for (second, port) in [22, 80, 445, 3389, 8080].into_iter().enumerate() {
         story.hit(second as u64, SCANNER, 7, port);
     }
@@ -165,7 +169,7 @@ fn three_sources_on_one_client_are_that_clients_incident() {
 
 #[test]
 fn thresholds_are_exact_at_both_ends() {
-    let mut story = Story::new("");
+    let mut story = Story::new(GIVEN);
     story.hit(0, SCANNER, 1, 22);
     story.hit(1, SCANNER, 2, 23);
     story.hit(301, SCANNER, 3, 24);
@@ -173,7 +177,7 @@ fn thresholds_are_exact_at_both_ends() {
     story.hit(301, SCANNER, 4, 25);
     assert_eq!(story.told(), ["open 192.0.2.66 [frequent-source] 4"]);
 
-    let mut story = Story::new("");
+    let mut story = Story::new(GIVEN);
     story.hit(0, SCANNER, 1, 22);
     story.hit(1, SCANNER, 2, 23);
     story.hit(300, SCANNER, 3, 24);
@@ -361,24 +365,21 @@ fn a_server_that_was_suspended_calls_nobody_silent() {
 }
 
 #[test]
-fn the_quietest_incident_gives_way_when_there_are_too_many() {
+fn calm_incidents_give_way_when_there_are_too_many_and_busy_ones_do_not() {
     let mut story = Story::new("[limits]\nincidents = 2\n");
     for number in 1..=3_u8 {
-        story.hits(
-            number.into(),
-            &format!("192.0.2.{number}"),
-            number,
-            u16::from(number),
-            3,
-        );
+        let source = format!("192.0.2.{number}");
+        story.hits(number.into(), &source, number, number.into(), 3);
     }
-    let closed: Vec<_> = story
-        .alerts
-        .iter()
-        .filter(|alert| alert.action == Action::Close)
-        .collect();
-    assert_eq!(closed.len(), 1);
-    assert_eq!(closed[0].subject.to_string(), "192.0.2.1");
+    let closed = |story: &Story| {
+        let closed = story.alerts.iter().filter(|it| it.action == Action::Close);
+        closed.map(|it| it.subject.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(closed(&story), [""; 0]);
+    story.hits(500, "192.0.2.2", 2, 2, 1);
+    story.hits(700, "192.0.2.3", 3, 3, 3);
+    assert_eq!(closed(&story), ["192.0.2.1"]);
+    assert!(story.told().last().unwrap().starts_with("open 192.0.2.3"));
 }
 
 #[test]

@@ -9,104 +9,97 @@
 //! out of the window, which is also the evidence for an incident.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::event::{ClientId, Event, Timestamp};
+use crate::event::Timestamp;
+use crate::server::correlate::sighting::Trap;
 
-/// A hit as detectors see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sighting {
-    /// When it happened.
-    pub at: Timestamp,
-    /// Who touched the trap.
-    pub source: IpAddr,
-    /// The client whose trap it was.
-    pub client: ClientId,
-    /// The trap's port.
-    pub port: u16,
+/// Something that happened so many times at a time.
+pub trait Moment {
+    /// When.
+    fn at(&self) -> Timestamp;
+
     /// How many times.
-    pub count: u32,
-    /// Its number in the client's sequence.
-    pub sequence: u64,
-    /// When the server got it.
-    pub received: Timestamp,
+    fn count(&self) -> u32;
+
+    /// To which trap.
+    fn trap(&self) -> Trap;
 }
 
-impl From<&Event> for Sighting {
-    fn from(event: &Event) -> Self {
+/// The latest sightings of one subject, in order of their time.
+#[derive(Clone, Debug)]
+pub struct Window<T> {
+    sightings: VecDeque<T>,
+}
+
+impl<T> Default for Window<T> {
+    fn default() -> Self {
         Self {
-            at: event.at,
-            source: event.hit.source,
-            client: event.client,
-            port: event.hit.trap_port,
-            count: event.hit.count.get(),
-            sequence: event.sequence,
-            received: event.received,
+            sightings: VecDeque::new(),
         }
     }
 }
 
-/// The latest sightings of one subject, in order of their time.
-#[derive(Clone, Debug, Default)]
-pub struct Window {
-    sightings: VecDeque<Sighting>,
-}
-
-impl Window {
+impl<T: Moment> Window<T> {
     /// Adds a sighting, and says how many hits there are at most within any `span` (ends
     /// included) that holds it. The answer is exact up to `threshold`.
-    pub fn add(&mut self, sighting: Sighting, threshold: u64, span: Duration) -> u64 {
+    pub fn add(&mut self, sighting: T, threshold: u64, span: Duration) -> u64 {
+        let at = sighting.at();
         let later = self
             .sightings
             .iter()
             .rev()
-            .take_while(|kept| kept.at > sighting.at)
+            .take_while(|kept| kept.at() > at)
             .count();
         self.sightings
             .insert(self.sightings.len().saturating_sub(later), sighting);
-        let most = self.most_around(sighting.at, span);
+        let most = self.most_around(at, span);
         let enough = usize::try_from(threshold.saturating_mul(2)).unwrap_or(usize::MAX);
-        self.trim(enough, sighting.at);
+        self.trim(enough, at);
         most
     }
 
     /// How many hits there are at most within any `span` that holds the time `at`.
     pub fn most_around(&self, at: Timestamp, span: Duration) -> u64 {
         let from = at.before(span);
-        let near = self.sightings.iter().skip_while(|kept| kept.at < from);
+        let near = self.sightings.iter().skip_while(|kept| kept.at() < from);
         let mut ahead = near.clone();
         let mut within = 0_u64;
         let mut reached = ahead.next();
         let mut most = 0;
-        for first in near.take_while(|kept| kept.at <= at) {
-            while let Some(kept) = reached.filter(|kept| kept.at <= first.at.after(span)) {
-                within = within.saturating_add(kept.count.into());
+        for first in near.take_while(|kept| kept.at() <= at) {
+            while let Some(kept) = reached.filter(|kept| kept.at() <= first.at().after(span)) {
+                within = within.saturating_add(kept.count().into());
                 reached = ahead.next();
             }
             most = most.max(within);
-            within = within.saturating_sub(first.count.into());
+            within = within.saturating_sub(first.count().into());
         }
         most
     }
 
     /// Forgets the sightings that `unwanted` picks.
-    pub fn forget(&mut self, unwanted: impl Fn(&Sighting) -> bool) {
+    pub fn forget(&mut self, unwanted: impl Fn(&T) -> bool) {
         self.sightings.retain(|kept| !unwanted(kept));
     }
 
     /// What is kept, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Sighting> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.sightings.iter()
     }
 
     /// What is kept from within two spans of the time `at`, oldest first.
-    pub fn near(&self, at: Timestamp, span: Duration) -> impl Iterator<Item = &Sighting> {
+    pub fn near(&self, at: Timestamp, span: Duration) -> impl Iterator<Item = &T> {
         let reach = span.saturating_mul(2);
         let (from, to) = (at.before(reach), at.after(reach));
         self.sightings
             .iter()
-            .filter(move |kept| (from..=to).contains(&kept.at))
+            .filter(move |kept| (from..=to).contains(&kept.at()))
+    }
+
+    /// The bytes on the heap.
+    pub fn heap(&self) -> usize {
+        self.sightings.capacity().saturating_mul(size_of::<T>())
     }
 
     /// Keeps the newest `enough` sightings, and of the others as many that are nearest to `at`.
@@ -118,7 +111,7 @@ impl Window {
                 .saturating_sub(enough)
                 .saturating_sub(1);
             let far = |index: usize| {
-                let kept = self.sightings.get(index).map_or(at, |kept| kept.at);
+                let kept = self.sightings.get(index).map_or(at, Moment::at);
                 kept.offset_from(at).unsigned_abs()
             };
             let farthest = if far(0) >= far(last) { 0 } else { last };
@@ -151,23 +144,38 @@ impl<K: PartialEq> Recent<K> {
         self.0.truncate(wanted);
         self.0.len() == wanted && self.0.last().is_some_and(|(_, last)| *last >= since)
     }
+
+    /// The bytes on the heap.
+    pub fn heap(&self) -> usize {
+        self.0
+            .capacity()
+            .saturating_mul(size_of::<(K, Timestamp)>())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::correlate::clients::Handle;
     use proptest::prelude::*;
 
-    fn sighting(at: u64, count: u32) -> Sighting {
-        Sighting {
-            at: Timestamp::from_micros(at),
-            source: [192, 0, 2, 1].into(),
-            client: ClientId([0; 16]),
-            port: 22,
-            count,
-            sequence: 1,
-            received: Timestamp::default(),
+    #[derive(Clone)]
+    struct Seen(u64, u32);
+
+    impl Moment for Seen {
+        fn at(&self) -> Timestamp {
+            Timestamp::from_micros(self.0)
         }
+        fn count(&self) -> u32 {
+            self.1
+        }
+        fn trap(&self) -> Trap {
+            Trap::new(Handle(0), 22)
+        }
+    }
+
+    const fn sighting(at: u64, count: u32) -> Seen {
+        Seen(at, count)
     }
 
     /// What the window must say, from the whole history.

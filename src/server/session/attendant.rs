@@ -94,12 +94,7 @@ impl<'a> Attendant<'a> {
             .note(Timestamp::from_micros(heartbeat.clock), now, self.name);
         self.complain(heartbeat);
         let status = Status {
-            traps: heartbeat
-                .traps
-                .iter()
-                .map(u16::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
+            traps: heartbeat.traps.clone(),
             traps_wanted: heartbeat.traps_wanted,
             backlog: heartbeat.backlog,
             dropped: heartbeat.dropped,

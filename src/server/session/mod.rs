@@ -256,6 +256,9 @@ fn take_seat<'a>(
     match context.seats.take(newcomer, socket, live) {
         Ok(seat) => Ok(Seated { applicant, seat }),
         Err(refusal) => {
+            if let Refusal::IdentityInUse(_) = refusal {
+                context.intake.cloned(client, clock::wall().into());
+            }
             context.metrics.refused_sessions.one();
             if let Some(left_out) = context.seldom.refused.line(clock::monotonic()) {
                 warn!(

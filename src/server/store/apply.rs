@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::event::{ClientId, Event, Timestamp};
-use crate::server::store::record::{AlertRecord, Change, Status, address_bytes, integer};
+use crate::server::store::record::{AlertRecord, Change, Status, address_bytes, integer, ports};
 
 /// Rows of a table that expire at once.
 const EXPIRED_AT_ONCE: i64 = 50_000;
@@ -81,7 +81,7 @@ fn describe(
         .execute(params![
             client.0,
             integer(now.as_micros()),
-            status.traps,
+            ports(&status.traps),
             status.traps_wanted,
             integer(status.backlog),
             integer(status.dropped),

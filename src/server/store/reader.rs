@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
 use crate::server::store::StoreError;
-use crate::server::store::record::{Status, address, address_bytes, integer, unsigned};
+use crate::server::store::record::{
+    Status, address, address_bytes, integer, parse_ports, unsigned,
+};
 use crate::server::store::schema;
 
 /// A store that is read.
@@ -166,13 +168,21 @@ impl Reader {
         Ok(alerts)
     }
 
-    /// Hands the events that arrived at `since` or later to `take`, in the order of arrival.
+    /// Hands the events that arrived at `since` or later to `take`, in the order of arrival; only
+    /// the last ones if they are more than `most`.
     pub fn arrived_since(
         &self,
         since: Timestamp,
+        most: u64,
         mut take: impl FnMut(Event),
     ) -> Result<(), StoreError> {
-        let first = self.first_arrived_since(since)?;
+        let last: i64 =
+            self.database
+                .query_row("SELECT coalesce(max(number), 0) FROM event", [], |row| {
+                    row.get(0)
+                })?;
+        let enough = last.saturating_sub(integer(most));
+        let first = self.first_arrived_since(since)?.max(enough);
         let mut select = self
             .database
             .prepare(&format!("{EVENT} WHERE number >= ?1 ORDER BY number"))?;
@@ -306,7 +316,7 @@ fn client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
         progress: unsigned(row.get(7)?),
         missing: unsigned(row.get(8)?),
         status: Status {
-            traps: row.get(9)?,
+            traps: parse_ports(&row.get::<_, String>(9)?),
             traps_wanted: row.get(10)?,
             backlog: unsigned(row.get(11)?),
             dropped: unsigned(row.get(12)?),

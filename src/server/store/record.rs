@@ -57,8 +57,8 @@ pub enum Change {
 /// What a client says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Its trap ports, with blanks between.
-    pub traps: String,
+    /// Its trap ports.
+    pub traps: Vec<u16>,
     /// How many it should hold.
     pub traps_wanted: u16,
     /// Hits that wait to be acknowledged.
@@ -110,6 +110,19 @@ impl Change {
             _ => 0,
         }
     }
+}
+
+/// Ports with blanks between.
+pub fn ports(ports: &[u16]) -> String {
+    let words: Vec<_> = ports.iter().map(u16::to_string).collect();
+    words.join(" ")
+}
+
+/// The ports that stand there with blanks between; what is none is left out.
+pub fn parse_ports(text: &str) -> Vec<u16> {
+    text.split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 /// An address as 4 or 16 bytes.

@@ -1,0 +1,184 @@
+//! A first contact: what its source has not touched before, from the sides of its port, its client
+//! and its network.
+//!
+//! What sources with an incident of their own do is explained by that and left out.
+
+use crate::event::ClientId;
+use crate::server::alert::{Alert, Network, Source, Statistic, Subject};
+use crate::server::correlate::Correlator;
+use crate::server::correlate::by_side::{PORTS, Side};
+use crate::server::correlate::by_source::Case;
+use crate::server::correlate::coordinated_scan::Overlaps;
+use crate::server::correlate::incidents::{Finding, Incidents, Key};
+use crate::server::correlate::severity::Origin;
+use crate::server::correlate::sighting::Sighting;
+use crate::server::correlate::sources::Glass;
+use crate::server::correlate::sources::tier::Sight;
+use crate::server::correlate::subnet_scan;
+use crate::server::correlate::surges::{self, Rule, Usual};
+use crate::server::correlate::table::Table;
+use crate::server::correlate::zones::Zone;
+
+/// What is kept of first contacts.
+#[derive(Debug)]
+pub struct Contacts {
+    ports: Table<u16, Port>,
+    clients: Table<ClientId, surges::Contacts>,
+    usual_of_ports: Usual,
+    usual_of_clients: Usual,
+}
+
+#[derive(Debug, Default)]
+struct Port {
+    contacts: surges::Contacts,
+    overlaps: Overlaps,
+}
+
+/// A source that has made so many contacts is looked at by itself.
+const FEW: u32 = 3;
+
+impl Contacts {
+    /// Room for so many clients.
+    pub fn new(clients: usize) -> Self {
+        Self {
+            ports: Table::new(PORTS),
+            clients: Table::new(clients),
+            usual_of_ports: Usual::new(),
+            usual_of_clients: Usual::new(),
+        }
+    }
+}
+
+fn explained(incidents: &Incidents) -> impl Fn(&Sighting) -> bool {
+    |kept| incidents.is_open(Key::Scan(Subject::Source(Source::of(kept.source))))
+}
+
+impl Correlator {
+    /// Looks at a first contact.
+    pub fn see_contact(&mut self, case: &Case, sight: &Sight, alerts: &mut Vec<Alert>) {
+        if self.incidents.is_open(case.key()) {
+            return;
+        }
+        self.see_port_surge(case, alerts);
+        self.see_client_surge(case, alerts);
+        self.see_overlap(case, sight, alerts);
+        if case.zone == Zone::Outside {
+            self.see_network(case, alerts);
+        }
+    }
+
+    fn see_port_surge(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
+        let subjects = self.contacts.ports.len();
+        let rule = Rule::from(&self.detectors.port_surge);
+        let usual = &mut self.contacts.usual_of_ports;
+        let prior = usual.add(case.sighting.at, subjects, &rule);
+        let contacts = &mut self.contacts.ports.touch(case.sighting.port).contacts;
+        let minutes = contacts.add(case.sighting, &prior);
+        if let Some(statistic) = rule.judge(minutes, subjects.max(1)) {
+            let recent = contacts.of_the_last_hour(case.sighting.at, explained(&self.incidents));
+            if rule.is_met_by(&recent) {
+                contacts.renew(&prior);
+                self.surge(Side::Port, statistic, &recent, case, alerts);
+            }
+        }
+    }
+
+    fn see_client_surge(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
+        let subjects = self.clients.len();
+        let rule = Rule::from(&self.detectors.client_surge);
+        let usual = &mut self.contacts.usual_of_clients;
+        let prior = usual.add(case.sighting.at, subjects, &rule);
+        let contacts = self.contacts.clients.touch(case.sighting.client);
+        let minutes = contacts.add(case.sighting, &prior);
+        if let Some(statistic) = rule.judge(minutes, subjects.max(1)) {
+            let recent = contacts.of_the_last_hour(case.sighting.at, explained(&self.incidents));
+            if rule.is_met_by(&recent) {
+                contacts.renew(&prior);
+                self.surge(Side::Client, statistic, &recent, case, alerts);
+            }
+        }
+    }
+
+    fn surge(
+        &mut self,
+        side: Side,
+        statistic: Statistic,
+        contacts: &[Sighting],
+        case: &Case,
+        alerts: &mut Vec<Alert>,
+    ) {
+        let subject = side.subject(&case.sighting);
+        if let Some(incident) = self.incidents.get_mut(Key::Scan(subject)) {
+            incident.trip(statistic);
+        } else {
+            self.attribute(subject, statistic, contacts, case, alerts);
+        }
+    }
+
+    fn see_overlap(&mut self, case: &Case, sight: &Sight, alerts: &mut Vec<Alert>) {
+        let tier = self.sources.tier(case.zone);
+        let suspect = sight.place.and_then(|place| tier.get(place));
+        if suspect.is_some_and(|suspect| suspect.contacts >= FEW) {
+            return;
+        }
+        let port = case.sighting.port;
+        let settings = &self.detectors.coordinated_scan;
+        let owners = self.clients.owners(port);
+        let known = self.contacts.ports.touch(port);
+        let Some(statistic) = known.overlaps.add(&case.sighting, owners, settings) else {
+            return;
+        };
+        let subject = Subject::Port(port);
+        if let Some(incident) = self.incidents.get_mut(Key::Scan(subject)) {
+            incident.trip(statistic);
+            return;
+        }
+        let since = Overlaps::reach(settings, case.sighting.at);
+        let finding = Finding {
+            subject,
+            statistic,
+            evidence: &known.contacts.since(since, explained(&self.incidents)),
+            origin: Origin::Elsewhere,
+            received: case.now,
+        };
+        self.incidents.open(&finding, &self.clients, alerts);
+    }
+
+    fn see_network(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
+        let glass = Glass {
+            rule: &self.rules.source,
+            model: self.rules.subnet.model(),
+            proof: case.proof,
+            now: case.now,
+        };
+        let networks = self.sources.networks.len();
+        let Some(suspect) = self.sources.visit_network(&case.sighting, &glass) else {
+            return;
+        };
+        let subject = Subject::Network(Network::of(case.sighting.source));
+        if let Some(incident) = self.incidents.get_mut(Key::Scan(subject)) {
+            incident.receive(&case.sighting, case.now);
+            return;
+        }
+        let Some(statistic) = self.rules.subnet.judge(suspect, networks) else {
+            return;
+        };
+        let touches = suspect.evidence();
+        let unknown =
+            |source: &Source| !self.incidents.is_open(Key::Scan(Subject::Source(*source)));
+        let members = subnet_scan::members(&touches);
+        let least = self.detectors.subnet_scan.min_sources.get();
+        if members.iter().filter(|it| unknown(it)).count() < least.into() {
+            return;
+        }
+        let evidence: Vec<_> = touches.iter().map(|touch| self.sighting(touch)).collect();
+        let finding = Finding {
+            subject,
+            statistic,
+            evidence: &evidence,
+            origin: Origin::Elsewhere,
+            received: case.now,
+        };
+        self.incidents.open(&finding, &self.clients, alerts);
+    }
+}

@@ -1,0 +1,208 @@
+//! An event from the sides of its trap port and its client: the frequency rules over them.
+
+use std::collections::BTreeMap;
+
+use crate::config::server::Correlation;
+use crate::event::ClientId;
+use crate::server::alert::{Alert, Source, Statistic, Subject};
+use crate::server::correlate::Correlator;
+use crate::server::correlate::by_source::Case;
+use crate::server::correlate::frequency::{History, Rule};
+use crate::server::correlate::incidents::{Finding, Key};
+use crate::server::correlate::lateral_movement::Intruder;
+use crate::server::correlate::severity::Origin;
+use crate::server::correlate::sighting::Sighting;
+use crate::server::correlate::table::Table;
+
+/// What is kept of ports and clients.
+#[derive(Debug)]
+pub struct Sides {
+    ports: Table<u16, Views>,
+    clients: Table<ClientId, Views>,
+    intruders: Table<ClientId, Intruder>,
+}
+
+/// A port's or a client's history, with and without what sources' incidents explain.
+#[derive(Debug, Default)]
+struct Views {
+    all: History<Sighting>,
+    unexplained: History<Sighting>,
+}
+
+/// From which side a sighting is looked at, beside its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Its trap port.
+    Port,
+    /// Its client.
+    Client,
+}
+
+/// Ports that are remembered: more than any fleet has traps on.
+pub const PORTS: usize = 4096;
+
+impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Port, Self::Client];
+
+    /// What a sighting is about from this side.
+    pub const fn subject(self, sighting: &Sighting) -> Subject {
+        match self {
+            Self::Port => Subject::Port(sighting.port),
+            Self::Client => Subject::Client(sighting.client),
+        }
+    }
+}
+
+impl Sides {
+    /// Room for so many clients.
+    pub fn new(clients: usize) -> Self {
+        Self {
+            ports: Table::new(PORTS),
+            clients: Table::new(clients),
+            intruders: Table::new(clients),
+        }
+    }
+
+    /// Who last hit a client.
+    pub fn intruder(&self, client: ClientId) -> Intruder {
+        self.intruders.get(&client).copied().unwrap_or_default()
+    }
+
+    fn views(&mut self, side: Side, sighting: &Sighting) -> &mut Views {
+        match side {
+            Side::Port => self.ports.touch(sighting.port),
+            Side::Client => self.clients.touch(sighting.client),
+        }
+    }
+}
+
+impl Correlator {
+    /// Looks at an event from the sides of its port and its client.
+    pub fn see_sides(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
+        for side in Side::ALL {
+            match self.correlation {
+                Correlation::Merge => self.see_merged(side, case, alerts),
+                Correlation::Separate => self.see_separate(side, case, alerts),
+            }
+        }
+        let Sighting {
+            source, at, client, ..
+        } = case.sighting;
+        self.sides.intruders.touch(client).note(source, at);
+    }
+
+    fn see_merged(&mut self, side: Side, case: &Case, alerts: &mut Vec<Alert>) {
+        let sighting = case.sighting;
+        let rule = *self.rule(side);
+        let views = self.sides.views(side, &sighting);
+        let fired = views.all.add(sighting, &rule);
+        if let Some(incident) = self.incidents.get_mut(case.key()) {
+            if let Some(statistic) = fired {
+                incident.trip(statistic);
+            }
+            return;
+        }
+        let alarm = views.unexplained.add(sighting, &rule);
+        let key = Key::Scan(side.subject(&sighting));
+        if let Some(incident) = self.incidents.get_mut(key) {
+            incident.receive(&sighting, case.now);
+            if let Some(statistic) = alarm {
+                incident.trip(statistic);
+            }
+        } else if alarm.is_some() {
+            self.explain(side, case, &rule, alerts);
+        }
+    }
+
+    /// An alarm about a port or a client: without the hits of sources that have an incident, does
+    /// it stand?
+    fn explain(&mut self, side: Side, case: &Case, rule: &Rule, alerts: &mut Vec<Alert>) {
+        let (incidents, at) = (&self.incidents, case.sighting.at);
+        let explained = |kept: &Sighting| {
+            incidents.is_open(Key::Scan(Subject::Source(Source::of(kept.source))))
+        };
+        let views = self.sides.views(side, &case.sighting);
+        let Some(statistic) = views.unexplained.without(explained, at, rule) else {
+            return;
+        };
+        let evidence = views.unexplained.evidence(at, rule);
+        self.attribute(
+            side.subject(&case.sighting),
+            statistic,
+            &evidence,
+            case,
+            alerts,
+        );
+    }
+
+    /// An alarm that stands: is it one source's doing?
+    pub fn attribute(
+        &mut self,
+        subject: Subject,
+        statistic: Statistic,
+        evidence: &[Sighting],
+        case: &Case,
+        alerts: &mut Vec<Alert>,
+    ) {
+        if let Some(culprit) = culprit(evidence) {
+            let zone = self.zone(culprit.source);
+            let case = Case {
+                sighting: culprit,
+                zone,
+                ..*case
+            };
+            self.blame(&case, statistic, alerts);
+            return;
+        }
+        let finding = Finding {
+            subject,
+            statistic,
+            evidence,
+            origin: Origin::Elsewhere,
+            received: case.now,
+        };
+        self.incidents.open(&finding, &self.clients, alerts);
+    }
+
+    fn see_separate(&mut self, side: Side, case: &Case, alerts: &mut Vec<Alert>) {
+        let sighting = case.sighting;
+        let subject = side.subject(&sighting);
+        let rule = *self.rule(side);
+        let history = &mut self.sides.views(side, &sighting).all;
+        let fired = history.add(sighting, &rule);
+        if let Some(incident) = self.incidents.get_mut(Key::Scan(subject)) {
+            incident.receive(&sighting, case.now);
+        } else if let Some(statistic) = fired {
+            let finding = Finding {
+                subject,
+                statistic,
+                evidence: &history.evidence(sighting.at, &rule),
+                origin: Origin::Elsewhere,
+                received: case.now,
+            };
+            self.incidents.open(&finding, &self.clients, alerts);
+        }
+    }
+
+    const fn rule(&self, side: Side) -> &Rule {
+        match side {
+            Side::Port => &self.rules.port,
+            Side::Client => &self.rules.client,
+        }
+    }
+}
+
+/// The last sighting of the source that accounts for at least four fifths of the hits, if there is
+/// one.
+fn culprit(evidence: &[Sighting]) -> Option<Sighting> {
+    let mut by_source = BTreeMap::<_, (u64, Option<Sighting>)>::new();
+    for sighting in evidence {
+        let (hits, last) = by_source.entry(Source::of(sighting.source)).or_default();
+        *hits += u64::from(sighting.count);
+        *last = Some(*sighting);
+    }
+    let all: u64 = by_source.values().map(|(hits, _)| hits).sum();
+    let (most, last) = by_source.into_values().max_by_key(|(hits, _)| *hits)?;
+    last.filter(|_| most.saturating_mul(5) >= all.saturating_mul(4))
+}

@@ -1,0 +1,226 @@
+//! An event from the side of its source.
+
+use crate::event::Timestamp;
+use crate::server::alert::{Alert, Detector, Measure, Rhythm, Source, Statistic, Subject};
+use crate::server::correlate::Correlator;
+use crate::server::correlate::degraded::INEXACT;
+use crate::server::correlate::incidents::{Finding, Key};
+use crate::server::correlate::lateral_movement::{Link, is_own};
+use crate::server::correlate::severity::Origin;
+use crate::server::correlate::sighting::{Proof, Sighting};
+use crate::server::correlate::sources::sieve::GENERATION;
+use crate::server::correlate::sources::suspect::{Standing, Suspect, Touch};
+use crate::server::correlate::sources::tier::Sight;
+use crate::server::correlate::sources::{Glass, Novelty};
+use crate::server::correlate::window::Moment as _;
+use crate::server::correlate::zones::Zone;
+use crate::server::correlate::{persistent_source, returning_source};
+
+/// An event as it is looked into.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// What was seen.
+    pub sighting: Sighting,
+    /// What it shows of its source.
+    pub proof: Proof,
+    /// Where its source is.
+    pub zone: Zone,
+    /// When the server got it.
+    pub now: Timestamp,
+}
+
+impl Case {
+    /// The source.
+    pub fn source(&self) -> Source {
+        Source::of(self.sighting.source)
+    }
+
+    /// What an incident about the source is found by.
+    pub fn key(&self) -> Key {
+        Key::Scan(Subject::Source(self.source()))
+    }
+}
+
+impl Correlator {
+    /// Looks at an event from the side of its source.
+    pub fn see_source(&mut self, case: &Case, alerts: &mut Vec<Alert>) -> Sight {
+        let sight = self.sources.visit(
+            &case.sighting,
+            case.zone,
+            &Glass {
+                rule: &self.rules.source,
+                model: match case.zone {
+                    Zone::Inside => self.rules.lateral.model(),
+                    Zone::Outside => self.rules.slow.model(),
+                },
+                proof: case.proof,
+                now: case.now,
+            },
+        );
+        let findings = self.judge_source(case, &sight);
+        if let Some(incident) = self.incidents.get_mut(case.key()) {
+            incident.receive(&case.sighting, case.now);
+            for finding in &findings {
+                incident.trip(*finding);
+            }
+        } else if let Some(first) = findings.first() {
+            self.blame(case, *first, alerts);
+            if let Some(incident) = self.incidents.get_mut(case.key()) {
+                for finding in &findings {
+                    incident.trip(*finding);
+                }
+            }
+        }
+        self.remark(case, &findings);
+        sight
+    }
+
+    /// What the detectors find about the source; mostly nothing.
+    fn judge_source(&mut self, case: &Case, sight: &Sight) -> Vec<Statistic> {
+        let mut findings = Vec::new();
+        findings.extend(sight.fired);
+        let tier = self.sources.tier(case.zone);
+        let suspect = sight.place.and_then(|place| tier.get(place));
+        match (sight.novelty, suspect) {
+            (Novelty::First, Some(suspect)) => {
+                findings.extend(self.judge_contact(case, suspect, tier.len()));
+            }
+            (Novelty::First, None) => findings.extend(self.judge_stranger(case)),
+            (Novelty::Repeat, _) => {
+                findings.extend(self.repeats.add(&case.sighting, &self.detectors.hammering));
+            }
+        }
+        if let Some(suspect) = suspect {
+            let settings = self.detectors.persistent_source;
+            findings.extend(persistent_source::judge(suspect.days, settings));
+        }
+        if sight.pause >= self.detectors.returning_source.silence.get() {
+            let settings = &self.detectors.returning_source;
+            let closed = self.incidents.closed(case.key());
+            findings
+                .extend(closed.and_then(|closed| {
+                    returning_source::judge(closed, case.sighting.at, settings)
+                }));
+        }
+        findings
+    }
+
+    fn judge_contact(&self, case: &Case, suspect: &Suspect, suspects: usize) -> Option<Statistic> {
+        match case.zone {
+            Zone::Outside => self.rules.slow.judge(suspect, suspects),
+            Zone::Inside if self.is_own(&case.sighting) => None,
+            Zone::Inside => {
+                let touch = self.rules.moves.judge(case.sighting.port);
+                touch.or_else(|| self.rules.lateral.judge(suspect, suspects))
+            }
+        }
+    }
+
+    /// A source for which there is no place is judged by the sieve's word.
+    fn judge_stranger(&self, case: &Case) -> Option<Statistic> {
+        if case.zone == Zone::Inside && !self.is_own(&case.sighting) {
+            if let Some(touch) = self.rules.moves.judge(case.sighting.port) {
+                return Some(touch);
+            }
+        }
+        let contacts = self.sources.tier(case.zone).estimate(case.source());
+        let enabled = self.detectors.slow_scan.enabled;
+        (enabled && contacts >= u32::from(INEXACT)).then_some(Statistic {
+            detector: Detector::SlowScan,
+            measure: Measure::Hits {
+                hits: contacts.into(),
+                threshold: INEXACT.into(),
+                window: GENERATION,
+            },
+        })
+    }
+
+    fn is_own(&self, sighting: &Sighting) -> bool {
+        let owner = self.clients.at(sighting.source);
+        is_own(sighting.source, owner, sighting.client)
+    }
+
+    /// Opens an incident about the case's source, with all that is remembered of it that bears on
+    /// the finding.
+    pub fn blame(&mut self, case: &Case, statistic: Statistic, alerts: &mut Vec<Alert>) {
+        let tier = self.sources.tier_mut(case.zone);
+        let suspect = tier.find_mut(case.source());
+        let touches = match suspect {
+            Some(suspect) => {
+                suspect.standing = Standing::Alerted;
+                match statistic.detector {
+                    Detector::FrequentSource
+                    | Detector::FrequentPort
+                    | Detector::FrequentClient
+                    | Detector::ReturningSource => {
+                        suspect.evidence_for(&self.rules.source, case.sighting.at)
+                    }
+                    _ => suspect.evidence(),
+                }
+            }
+            None => vec![Touch::from(&case.sighting)],
+        };
+        let evidence: Vec<_> = touches.iter().map(|touch| self.sighting(touch)).collect();
+        let inside = case.zone == Zone::Inside && !self.is_own(&case.sighting);
+        let finding = Finding {
+            subject: Subject::Source(case.source()),
+            statistic,
+            evidence: &evidence,
+            origin: if inside {
+                Origin::Inside
+            } else {
+                Origin::Elsewhere
+            },
+            received: case.now,
+        };
+        self.incidents.open(&finding, &self.clients, alerts);
+    }
+
+    /// A touch as a sighting. The client may have been forgotten since.
+    pub fn sighting(&self, touch: &Touch) -> Sighting {
+        let handle = touch.trap().handle();
+        Sighting {
+            at: touch.at,
+            source: touch.source(),
+            client: self.clients.bearer(handle).unwrap_or_default(),
+            handle,
+            port: touch.trap().port(),
+            count: touch.count(),
+        }
+    }
+
+    /// Adds to the incident what findings have to say in words.
+    fn remark(&mut self, case: &Case, findings: &[Statistic]) {
+        for finding in findings {
+            let remark = match finding.measure {
+                Measure::Repeats {
+                    gap,
+                    rhythm: Rhythm::Regular,
+                    ..
+                } => Some(format!(
+                    "comes like clockwork, every {:.1} s: a job or a monitor?",
+                    gap.as_secs_f64()
+                )),
+                Measure::Hits { .. } if finding.detector == Detector::SlowScan => {
+                    Some("its contacts are an upper bound: there was no place for it".to_owned())
+                }
+                _ if finding.detector == Detector::LateralMovement => self.chain(&case.sighting),
+                _ => None,
+            };
+            if let (Some(remark), Some(incident)) = (remark, self.incidents.get_mut(case.key())) {
+                incident.remark(remark);
+            }
+        }
+    }
+
+    /// If the source is a client, the way that led to it.
+    fn chain(&self, sighting: &Sighting) -> Option<String> {
+        let source = self.clients.at(sighting.source)?;
+        Some(self.rules.moves.chain(&Link {
+            source_name: &self.clients.name(source),
+            target_name: &self.clients.name(sighting.client),
+            intruder: self.sides.intruder(source),
+            at: sighting.at,
+        }))
+    }
+}

@@ -1,0 +1,101 @@
+//! Incidents that are closed, for as long as they have a bearing on later ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::event::Timestamp;
+use crate::server::alert::Severity;
+use crate::server::correlate::incidents::Key;
+
+/// Closed incidents, the latest one of each subject.
+#[derive(Debug)]
+pub struct Dormant {
+    bound: usize,
+    closed: BTreeMap<Key, Closed>,
+    by_time: BTreeSet<(Timestamp, Key)>,
+}
+
+/// What is remembered of a closed incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Its id.
+    pub id: String,
+    /// When it was closed.
+    pub at: Timestamp,
+    /// When its last hit happened.
+    pub last_seen: Timestamp,
+    /// How much it mattered.
+    pub severity: Severity,
+    /// How often it had begun anew.
+    pub recurrence: u32,
+}
+
+/// How long closed incidents are remembered.
+pub const MEMORY: Duration = Duration::from_secs(365 * 86_400);
+
+impl Dormant {
+    /// Room for `bound` incidents; beyond, the one closed first is forgotten.
+    pub const fn new(bound: usize) -> Self {
+        Self {
+            bound,
+            closed: BTreeMap::new(),
+            by_time: BTreeSet::new(),
+        }
+    }
+
+    /// Remembers an incident that was closed.
+    pub fn put(&mut self, key: Key, closed: Closed) {
+        self.take(key);
+        self.by_time.insert((closed.at, key));
+        let now = closed.at;
+        self.closed.insert(key, closed);
+        while let Some((at, oldest)) = self.by_time.first().copied() {
+            if self.closed.len() <= self.bound && now.since(at) <= MEMORY {
+                break;
+            }
+            self.take(oldest);
+        }
+    }
+
+    /// Takes out what is remembered about `key`.
+    pub fn take(&mut self, key: Key) -> Option<Closed> {
+        let closed = self.closed.remove(&key)?;
+        self.by_time.remove(&(closed.at, key));
+        Some(closed)
+    }
+
+    /// What is remembered about `key`.
+    pub fn get(&self, key: Key) -> Option<&Closed> {
+        self.closed.get(&key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::alert::Subject;
+
+    fn closed(day: u64) -> Closed {
+        let at = Timestamp::from_micros(day * 86_400_000_000);
+        Closed {
+            id: day.to_string(),
+            at,
+            last_seen: at,
+            severity: Severity::Low,
+            recurrence: 0,
+        }
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_when_there_are_too_many_or_after_a_year() {
+        let key = |port| Key::Scan(Subject::Port(port));
+        let mut dormant = Dormant::new(2);
+        (1..=3).for_each(|day| dormant.put(key(day), closed(day.into())));
+        assert_eq!(dormant.get(key(1)), None);
+        assert_eq!(dormant.get(key(2)), Some(&closed(2)));
+        dormant.put(key(3), closed(400));
+        assert_eq!(dormant.get(key(2)), None);
+        assert_eq!(dormant.take(key(3)), Some(closed(400)));
+        assert!(dormant.by_time.is_empty());
+    }
+}

@@ -1,0 +1,118 @@
+//! How vft itself does: clients that cannot be believed, bounds that are reached.
+
+use std::time::Duration;
+
+use crate::event::{ClientId, Timestamp};
+use crate::server::alert::{Alert, Detector, Measure, Statistic, Subject};
+use crate::server::correlate::Correlator;
+use crate::server::correlate::by_source::Case;
+use crate::server::correlate::degraded::{self, Counts};
+use crate::server::correlate::incident::Incident;
+use crate::server::correlate::incidents::Key;
+use crate::server::correlate::lying_client::{Reports, SourceIs};
+use crate::server::correlate::sources::tier::{Arrival, Sight};
+
+/// What is known of how vft does.
+#[derive(Debug, Default)]
+pub struct Health {
+    reports: Reports,
+    counts: Counts,
+    looked: Timestamp,
+}
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_secs(60);
+
+impl Correlator {
+    /// Looks at an event from the side of who reports it.
+    pub fn see_reporter(&mut self, case: &Case, sight: &Sight, alerts: &mut Vec<Alert>) {
+        let source = match (sight.arrival, sight.place) {
+            (Arrival::None, Some(_)) => SourceIs::Known,
+            (Arrival::Newcomer | Arrival::Displacing(_), _) | (Arrival::None, None) => {
+                SourceIs::New
+            }
+        };
+        let client = case.sighting.client;
+        let found = self.health.reports.add(
+            case.sighting.handle,
+            case.sighting.count,
+            source,
+            case.now,
+            &self.detectors.lying_client,
+        );
+        if let Some(statistic) = found {
+            self.incidents.doubt(client);
+            self.complain(Subject::Client(client), statistic, None, case.now);
+            self.incidents.collect(case.now, &self.clients, alerts);
+        }
+    }
+
+    /// Notes that a second process with a client's identity was refused.
+    pub fn cloned(&mut self, client: ClientId, now: Timestamp) {
+        if self.detectors.cloned_client.enabled {
+            let statistic = Statistic {
+                detector: Detector::ClonedClient,
+                measure: Measure::Touch,
+            };
+            self.complain(Subject::Client(client), statistic, None, now);
+        }
+    }
+
+    /// Notes that the server had to leave something out.
+    pub fn fell_short(&mut self, why: String, now: Timestamp) {
+        if self.detectors.degraded.enabled {
+            let statistic = Statistic {
+                detector: Detector::Degraded,
+                measure: Measure::Touch,
+            };
+            self.complain(Subject::Server, statistic, Some(why), now);
+        }
+    }
+
+    /// Looks for bounds that are reached, every minute.
+    pub fn look_after_health(&mut self, now: Timestamp) {
+        if now.since(self.health.looked) < LOOK && now >= self.health.looked {
+            return;
+        }
+        self.health.looked = now;
+        let counts = Counts {
+            shed: self.sources.inside.shed() + self.sources.outside.shed(),
+            unopened: self.incidents.unopened(),
+        };
+        let settings = &self.detectors.degraded;
+        let complaints = degraded::judge(&self.sources, counts, &mut self.health.counts, settings);
+        for complaint in complaints {
+            self.complain(
+                Subject::Server,
+                complaint.statistic,
+                Some(complaint.why),
+                now,
+            );
+        }
+    }
+
+    fn complain(
+        &mut self,
+        subject: Subject,
+        statistic: Statistic,
+        why: Option<String>,
+        now: Timestamp,
+    ) {
+        let key = Key::Health(statistic.detector, subject);
+        if !self.incidents.is_open(key) {
+            let mark = now.as_micros().to_be_bytes();
+            let incident = Incident::new(statistic.detector, subject, &mark, now);
+            self.incidents.put(key, incident);
+        }
+        if let Some(incident) = self.incidents.get_mut(key) {
+            incident.trip(statistic);
+            incident.went_on(now);
+            if let Subject::Client(client) = subject {
+                incident.clients.add(client, 0);
+            }
+            if let Some(why) = why {
+                incident.remark(why);
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The sieve: how often, at most, keys without a place in the vault have been counted.
+//!
+//! A blocked Count-Min sketch with conservative update (Cormode and Muthukrishnan 2005; Estan and
+//! Varghese 2002): one line of 64 bytes for a key, in it one counter in each quarter, of which
+//! only the smallest are raised. What it says is never too small; how often it is too large
+//! [`Sieve::error`] estimates from the counters themselves. Two generations, a day each, so that
+//! old counts end.
+
+use std::time::Duration;
+
+use crate::event::Timestamp;
+use crate::server::correlate::sources::hash::Hash;
+
+/// Counters of one key's line: 64 of a byte, four quarters.
+const LINE: usize = 64;
+const QUARTER: usize = LINE / 4;
+
+/// How long a generation counts before the next one begins.
+pub const GENERATION: Duration = Duration::from_secs(86_400);
+
+/// Lines looked at to estimate the error.
+const SAMPLED: usize = 1024;
+
+/// Upper bounds on counts.
+#[derive(Debug)]
+pub struct Sieve {
+    young: Lines,
+    old: Lines,
+    begun: Timestamp,
+}
+
+#[derive(Debug)]
+struct Lines {
+    counters: Vec<u8>,
+    used: Used,
+}
+
+/// Whether anything was counted; what is blank needs not be wiped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Used {
+    No,
+    Yes,
+}
+
+impl Sieve {
+    /// A sieve of `bytes`, both generations together.
+    pub fn new(bytes: usize) -> Self {
+        let lines = (bytes / 2 / LINE).max(1);
+        Self {
+            young: Lines::new(lines),
+            old: Lines::new(lines),
+            begun: Timestamp::default(),
+        }
+    }
+
+    /// Counts a key once more at `now`, and says how often it has been counted at most.
+    pub fn add(&mut self, hash: Hash, now: Timestamp) -> u32 {
+        self.turn(now);
+        self.young.add(hash);
+        self.estimate(hash)
+    }
+
+    /// How often a key has been counted at most, within the last day or two.
+    pub fn estimate(&self, hash: Hash) -> u32 {
+        self.young.estimate(hash) + self.old.estimate(hash)
+    }
+
+    /// Which share of keys never counted would be said to have been counted `count` times.
+    ///
+    /// Within a line the quarters are independent of each other, lines are not all alike; so it is
+    /// the mean over lines of the product over quarters of the share of counters that high.
+    pub fn error(&self, count: u8) -> f64 {
+        self.young.error(count).max(self.old.error(count))
+    }
+
+    fn turn(&mut self, now: Timestamp) {
+        if self.begun == Timestamp::default() {
+            self.begun = now;
+        }
+        let age = now.since(self.begun);
+        if age < GENERATION {
+            return;
+        }
+        std::mem::swap(&mut self.young, &mut self.old);
+        self.young.wipe();
+        if age >= GENERATION * 2 {
+            self.old.wipe();
+        }
+        self.begun = now;
+    }
+}
+
+impl Lines {
+    fn new(lines: usize) -> Self {
+        Self {
+            counters: vec![0; lines * LINE],
+            used: Used::No,
+        }
+    }
+
+    fn wipe(&mut self) {
+        if self.used == Used::Yes {
+            // Fresh memory costs nothing until it is used.
+            self.counters = vec![0; self.counters.len()];
+            self.used = Used::No;
+        }
+    }
+
+    fn line(&self, hash: Hash) -> usize {
+        hash.reduced_to(self.counters.len() / LINE) * LINE
+    }
+
+    fn estimate(&self, hash: Hash) -> u32 {
+        let line = self.line(hash);
+        let counter = |place: usize| self.counters.get(line + place).copied();
+        let least = places(hash).into_iter().filter_map(counter).min();
+        u32::from(least.unwrap_or(0))
+    }
+
+    fn add(&mut self, hash: Hash) {
+        self.used = Used::Yes;
+        let line = self.line(hash);
+        let Ok(least) = u8::try_from(self.estimate(hash)) else {
+            return;
+        };
+        let raised = least.saturating_add(1);
+        for place in places(hash) {
+            if let Some(counter) = self.counters.get_mut(line + place) {
+                *counter = raised.max(*counter);
+            }
+        }
+    }
+
+    fn error(&self, count: u8) -> f64 {
+        if self.used == Used::No {
+            return 0.0;
+        }
+        let lines = self.counters.len() / LINE;
+        let step = (lines / SAMPLED).max(1);
+        let sampled = self.counters.chunks_exact(LINE).step_by(step);
+        let share = |quarter: &[u8]| {
+            let high = quarter.iter().filter(|counter| **counter >= count).count();
+            high as f64 / QUARTER as f64
+        };
+        let (mut sum, mut number) = (0.0, 0.0);
+        for line in sampled {
+            sum += line.chunks_exact(QUARTER).map(share).product::<f64>();
+            number += 1.0;
+        }
+        sum / f64::max(number, 1.0)
+    }
+}
+
+/// Where in its line a key's counters are, one in each quarter.
+fn places(hash: Hash) -> [usize; 4] {
+    // The line was chosen by the upper bits.
+    let bits = usize::try_from(hash.bits() & 0xffff).unwrap_or(0);
+    [
+        bits & 15,
+        QUARTER + ((bits >> 4) & 15),
+        2 * QUARTER + ((bits >> 8) & 15),
+        3 * QUARTER + ((bits >> 12) & 15),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::correlate::sources::hash::Secret;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn day(n: u64) -> Timestamp {
+        Timestamp::from_micros((n + 1) * 86_400_000_000)
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_says_too_little(keys in prop::collection::vec(0..300_u128, 0..600)) {
+            let mut sieve = Sieve::new(1024);
+            let mut exact = BTreeMap::<u128, u32>::new();
+            for key in keys {
+                *exact.entry(key).or_default() += 1;
+                let hash = Secret::default().hash(key);
+                prop_assert!(sieve.add(hash, day(0)) >= exact[&key].min(255));
+            }
+        }
+    }
+
+    #[test]
+    fn it_says_how_often_it_says_too_much() {
+        let mut sieve = Sieve::new(64 * 1024 * 2);
+        for key in 0..60_000 {
+            sieve.add(Secret::default().hash(key), day(0));
+        }
+        for count in [2_u8, 4, 6] {
+            let wrong = (1_000_000..1_100_000)
+                .filter(|key| sieve.estimate(Secret::default().hash(*key)) >= count.into())
+                .count();
+            let (measured, said) = (wrong as f64 / 1e5, sieve.error(count));
+            assert!(
+                (measured - said).abs() < 0.1 * said + 0.002,
+                "{measured} {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn counts_end_after_two_days() {
+        let mut sieve = Sieve::new(4096);
+        let hash = Secret::default().hash(1);
+        assert_eq!(sieve.add(hash, day(0)), 1);
+        assert_eq!(sieve.add(hash, day(1)), 2);
+        assert_eq!(sieve.add(hash, day(2)), 2);
+        assert_eq!(sieve.add(hash, day(9)), 1);
+    }
+}

@@ -1,0 +1,284 @@
+//! A vault with a sieve before it: sources of one zone, or networks.
+//!
+//! Whoever is seen for the first time gets a place in the vault if there is a free one that the
+//! quotas let it have. Else the sieve counts its first contacts, until it has made clearly more of
+//! them than the weakest in its bucket. *Clearly* is more than the sieve's noise: what one in a
+//! hundred sources never seen would be taken for.
+
+use std::time::Duration;
+
+use crate::event::Timestamp;
+use crate::server::alert::{Source, Statistic};
+use crate::server::correlate::frequency::Rule;
+use crate::server::correlate::sighting::Proof;
+use crate::server::correlate::sources::Novelty;
+use crate::server::correlate::sources::hash::{Hash, Secret};
+use crate::server::correlate::sources::pairs::Pairs;
+use crate::server::correlate::sources::sieve::Sieve;
+use crate::server::correlate::sources::suspect::{Budget, Key, Suspect, Touch};
+use crate::server::correlate::sources::vault::{Place, Room, Vault};
+use crate::server::correlate::statistics::bursts::Model;
+use crate::server::correlate::window::Moment as _;
+
+/// Who has not been seen for so long may lose its place to anybody.
+pub const MEMORY: Duration = Duration::from_secs(30 * 86_400);
+
+/// A table of suspects in a fixed amount of memory.
+#[derive(Debug)]
+pub struct Tier {
+    secret: Secret,
+    vault: Vault<Suspect>,
+    sieve: Sieve,
+    pairs: Pairs,
+    budget: Budget,
+    /// Places taken by sources that have sent bare packets only.
+    packets_only: usize,
+    noise: Noise,
+    /// Who had to give up a place, or did not get one.
+    pub counts: Counts,
+}
+
+/// What has become of those for whom there was no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Suspects that lost their place to stronger ones.
+    pub displaced: u64,
+    /// First contacts of sources without a place.
+    pub outside: u64,
+}
+
+/// A hit as a tier takes it in.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// Whose.
+    pub key: Key,
+    /// What.
+    pub touch: Touch,
+    /// What it shows of its source.
+    pub proof: Proof,
+    /// Whether it may take up a place if it has none.
+    pub entry: Entrance,
+    /// The rule about frequent hits.
+    pub rule: &'a Rule,
+    /// The statistic of first contacts.
+    pub model: &'a Model,
+    /// When the server got it.
+    pub now: Timestamp,
+}
+
+/// Whether a newcomer may take up a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// It may.
+    Open,
+    /// Some quota is used up.
+    Shut,
+}
+
+/// What a visit was.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// Where the suspect is, if it has a place.
+    pub place: Option<Place>,
+    /// Whether it took the place just now.
+    pub arrival: Arrival,
+    /// Whether it was a first contact.
+    pub novelty: Novelty,
+    /// Whether the rule fired.
+    pub fired: Option<Statistic>,
+    /// How long it had not been seen; for ever if it had no place.
+    pub pause: Duration,
+}
+
+/// Whether a suspect is new to the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It has just been let in, and nobody had to go.
+    Newcomer,
+    /// It has just been let in, and another has lost its place.
+    Displacing(Key),
+    /// It was there, or it is not.
+    None,
+}
+
+/// How far the sieve is off.
+#[derive(Debug, Default)]
+struct Noise {
+    level: u32,
+    since: u32,
+}
+
+impl Tier {
+    /// A tier of `bytes`.
+    pub fn new(bytes: usize, secret: Secret) -> Self {
+        let part = |twelfths: usize| bytes / 12 * twelfths;
+        Self {
+            secret,
+            vault: Vault::new(part(5) / size_of::<Suspect>()),
+            sieve: Sieve::new(part(4)),
+            pairs: Pairs::new(part(1)),
+            budget: Budget {
+                bytes: part(2),
+                used: 0,
+                shed: 0,
+            },
+            packets_only: 0,
+            noise: Noise::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes in a hit.
+    pub fn visit(&mut self, visit: &Visit<'_>) -> Sight {
+        let hash = self.secret.hash(visit.key.number());
+        let Some(place) = self.vault.find(hash, visit.key) else {
+            return self.newcomer(hash, visit);
+        };
+        let Some(suspect) = self.vault.get_mut(place) else {
+            return Sight::outside(Novelty::Repeat, visit);
+        };
+        let change = suspect.add(visit.touch, visit.rule, visit.model, &mut self.budget);
+        if suspect.proof == Proof::PacketsOnly && visit.proof == Proof::Connected {
+            suspect.proof = Proof::Connected;
+            self.packets_only = self.packets_only.saturating_sub(1);
+        }
+        Sight {
+            place: Some(place),
+            arrival: Arrival::None,
+            novelty: change.novelty,
+            fired: change.fired,
+            pause: change.pause,
+        }
+    }
+
+    /// The suspect at a place.
+    pub fn get(&self, place: Place) -> Option<&Suspect> {
+        self.vault.get(place)
+    }
+
+    /// The source, if it has a place.
+    pub fn find_mut(&mut self, source: Source) -> Option<&mut Suspect> {
+        let key = Key::source(source);
+        let hash = self.secret.hash(key.number());
+        self.vault.get_mut(self.vault.find(hash, key)?)
+    }
+
+    /// All suspects.
+    pub fn iter(&self) -> impl Iterator<Item = &Suspect> {
+        self.vault.iter()
+    }
+
+    /// How many suspects have a place.
+    pub const fn len(&self) -> usize {
+        self.vault.len()
+    }
+
+    /// How many there can be.
+    pub fn capacity(&self) -> usize {
+        self.vault.capacity()
+    }
+
+    /// How many first contacts a source without a place has made at most, within two days.
+    pub fn estimate(&self, source: Source) -> u32 {
+        let key = Key::source(source);
+        self.sieve.estimate(self.secret.hash(key.number()))
+    }
+
+    /// Histories that could not be kept.
+    pub const fn shed(&self) -> u64 {
+        self.budget.shed
+    }
+
+    /// Which share of sources never seen would be taken for ones that have made `contacts`.
+    pub fn error(&self, contacts: u8) -> f64 {
+        self.sieve.error(contacts)
+    }
+
+    fn newcomer(&mut self, hash: Hash, visit: &Visit<'_>) -> Sight {
+        let expired = visit.now.before(MEMORY);
+        let entrance = self.entrance(visit);
+        if entrance == Entrance::Open && self.vault.has_room(hash, expired) {
+            return self.admit(hash, visit, 0);
+        }
+        let pair = hash.with(visit.touch.trap().number());
+        if self.pairs.add(pair, visit.now) == Novelty::Repeat {
+            return Sight::outside(Novelty::Repeat, visit);
+        }
+        let estimate = self.sieve.add(hash, visit.now);
+        self.counts.outside += 1;
+        let strength = estimate.saturating_sub(self.noise.level(&self.sieve));
+        if entrance == Entrance::Open && strength > 1 {
+            self.admit(hash, visit, strength)
+        } else {
+            Sight::outside(Novelty::First, visit)
+        }
+    }
+
+    fn admit(&mut self, hash: Hash, visit: &Visit<'_>, strength: u32) -> Sight {
+        let suspect = Suspect::new(visit.key, visit.touch, visit.proof, visit.model);
+        let expired = visit.now.before(MEMORY);
+        let (place, arrival) = match self.vault.admit(hash, suspect, strength, expired) {
+            Room::Free(place) => (place, Arrival::Newcomer),
+            Room::Made(place, gone) => {
+                self.forget(&gone, expired);
+                (place, Arrival::Displacing(gone.id()))
+            }
+            Room::None(_) => return Sight::outside(Novelty::First, visit),
+        };
+        if visit.proof == Proof::PacketsOnly {
+            self.packets_only += 1;
+        }
+        Sight {
+            place: Some(place),
+            arrival,
+            novelty: Novelty::First,
+            fired: visit.rule.alone(&visit.touch),
+            pause: Duration::MAX,
+        }
+    }
+
+    fn forget(&mut self, gone: &Suspect, expired: Timestamp) {
+        if gone.last_seen >= expired {
+            self.counts.displaced += 1;
+        }
+        if gone.proof == Proof::PacketsOnly {
+            self.packets_only = self.packets_only.saturating_sub(1);
+        }
+        self.budget.used = self.budget.used.saturating_sub(gone.heap());
+    }
+
+    /// Sources of bare packets, which can bear anybody's address, get a quarter of the places.
+    fn entrance(&self, visit: &Visit<'_>) -> Entrance {
+        let too_many = self.packets_only >= self.vault.capacity() / 4;
+        match visit.proof {
+            Proof::PacketsOnly if too_many => Entrance::Shut,
+            Proof::PacketsOnly | Proof::Connected => visit.entry,
+        }
+    }
+}
+
+impl Noise {
+    /// What one in a hundred sources never seen is taken for; looked up now and then.
+    fn level(&mut self, sieve: &Sieve) -> u32 {
+        const OFTEN: u32 = 65_536;
+        const WRONG: f64 = 0.01;
+        if self.since % OFTEN == 0 {
+            let clear = (1..u8::MAX).find(|count| sieve.error(*count) < WRONG);
+            self.level = u32::from(clear.unwrap_or(u8::MAX)) - 1;
+        }
+        self.since = self.since.wrapping_add(1);
+        self.level
+    }
+}
+
+impl Sight {
+    fn outside(novelty: Novelty, visit: &Visit<'_>) -> Self {
+        Self {
+            place: None,
+            arrival: Arrival::None,
+            novelty,
+            fired: visit.rule.alone(&visit.touch),
+            pause: Duration::MAX,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `port-surge` and `client-surge`: more first contacts than are usual there.
+//!
+//! | detector | looks at | at least, within an hour |
+//! |---|---|---|
+//! | `port-surge` | first contacts on a trap port, over all clients | 5 contacts on 3 clients |
+//! | `client-surge` | first contacts on a client | 4 contacts, from 2 sources or on 3 ports |
+//!
+//! What is usual is learned port by port and client by client, from the fleet's mean on; the
+//! statistic is that of [`surge`](crate::server::correlate::statistics::surge). Thresholds follow
+//! from the false alarms that the settings put up with, over all ports and all clients. Sources
+//! that have an incident of their own do not count: what they do is explained.
+//!
+//! An example: port 3389, on which a source a day is usual over all clients, gets seven within ten
+//! minutes, each from another address.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::config::detectors::{ClientSurge, PortSurge};
+use crate::event::Timestamp;
+use crate::server::alert::{Detector, Measure, Source, Statistic};
+use crate::server::correlate::sighting::Sighting;
+use crate::server::correlate::statistics::surge::{Prior, Surge, threshold_minutes};
+
+/// First contacts within this time make up a surge.
+const HOUR: Duration = Duration::from_secs(3600);
+
+const MINUTES_A_DAY: f64 = 1440.0;
+
+/// A rule as the settings give it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    detector: Detector,
+    enabled: bool,
+    false_alarms: f64,
+    contacts: usize,
+    need: Need,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Need {
+    Clients(usize),
+    SourcesOrPorts(usize, usize),
+}
+
+impl From<&PortSurge> for Rule {
+    fn from(settings: &PortSurge) -> Self {
+        Self {
+            detector: Detector::PortSurge,
+            enabled: settings.enabled,
+            false_alarms: settings.false_alarms_per_day.get(),
+            contacts: settings.min_contacts.get().into(),
+            need: Need::Clients(settings.min_clients.get().into()),
+        }
+    }
+}
+
+impl From<&ClientSurge> for Rule {
+    fn from(settings: &ClientSurge) -> Self {
+        Self {
+            detector: Detector::ClientSurge,
+            enabled: settings.enabled,
+            false_alarms: settings.false_alarms_per_day.get(),
+            contacts: settings.min_contacts.get().into(),
+            need: Need::SourcesOrPorts(
+                settings.min_sources.get().into(),
+                settings.min_ports.get().into(),
+            ),
+        }
+    }
+}
+
+impl Rule {
+    /// Whether so many minutes are more than chance needs, with so many subjects.
+    pub fn judge(&self, minutes: f64, subjects: usize) -> Option<Statistic> {
+        let threshold = self.threshold(subjects);
+        (self.enabled && minutes >= threshold).then_some(Statistic {
+            detector: self.detector,
+            measure: Measure::Chance {
+                days: minutes / MINUTES_A_DAY,
+                threshold: threshold / MINUTES_A_DAY,
+            },
+        })
+    }
+
+    /// So many minutes, with so many subjects.
+    fn threshold(&self, subjects: usize) -> f64 {
+        threshold_minutes(subjects as f64, self.false_alarms)
+    }
+
+    /// Whether the contacts are enough to speak of.
+    pub fn is_met_by(&self, contacts: &[Sighting]) -> bool {
+        let distinct =
+            |key: fn(&Sighting) -> u128| contacts.iter().map(key).collect::<BTreeSet<_>>().len();
+        let sources = contacts.iter().map(|it| Source::of(it.source));
+        contacts.len() >= self.contacts
+            && match self.need {
+                Need::Clients(clients) => distinct(|it| it.handle.0.into()) >= clients,
+                Need::SourcesOrPorts(wanted, ports) => {
+                    sources.collect::<BTreeSet<_>>().len() >= wanted
+                        || distinct(|it| it.port.into()) >= ports
+                }
+            }
+    }
+}
+
+/// The first contacts on a port or a client.
+#[derive(Debug, Default)]
+pub struct Contacts {
+    surge: Option<Surge>,
+    recent: VecDeque<Sighting>,
+}
+
+/// Contacts that are kept as evidence.
+const RECENT: usize = 64;
+
+impl Contacts {
+    /// Takes in a first contact, and says once in how many minutes chance would bring about as many
+    /// as lately.
+    pub fn add(&mut self, sighting: Sighting, prior: &Prior) -> f64 {
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(sighting);
+        let minute = sighting.at.as_micros() / 60_000_000;
+        let surge = self
+            .surge
+            .get_or_insert_with(|| Surge::fresh(minute, prior));
+        surge.add(minute, 1, prior);
+        surge.mean_run_minutes()
+    }
+
+    /// The contacts since `since`, without those that `explained` picks.
+    pub fn since(&self, since: Timestamp, explained: impl Fn(&Sighting) -> bool) -> Vec<Sighting> {
+        let mut contacts: Vec<_> = self
+            .recent
+            .iter()
+            .filter(|kept| kept.at >= since && !explained(kept))
+            .copied()
+            .collect();
+        contacts.sort_by_key(|kept| kept.at);
+        contacts
+    }
+
+    /// The contacts of the last hour before `at`, without those that `explained` picks.
+    pub fn of_the_last_hour(
+        &self,
+        at: Timestamp,
+        explained: impl Fn(&Sighting) -> bool,
+    ) -> Vec<Sighting> {
+        self.since(at.before(HOUR), explained)
+    }
+
+    /// Begins anew, because an alarm was raised.
+    pub fn renew(&mut self, prior: &Prior) {
+        if let Some(surge) = &mut self.surge {
+            surge.restart(prior);
+        }
+    }
+}
+
+/// How far counts scatter where nothing is known: widely.
+const DISPERSION: f64 = 0.5;
+
+/// What is usual over all ports, or over all clients: where a new one begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Usual {
+    contacts: f64,
+    begun: Timestamp,
+}
+
+impl Usual {
+    /// Nothing is known yet.
+    pub const fn new() -> Self {
+        Self {
+            contacts: 0.0,
+            begun: Timestamp::from_micros(0),
+        }
+    }
+
+    /// Takes in a first contact, and says what is usual among so many subjects.
+    pub fn add(&mut self, at: Timestamp, subjects: usize, rule: &Rule) -> Prior {
+        /// What is assumed before anything is known: one contact within a week, as if a week had
+        /// been looked at.
+        const WEEK: f64 = 7.0 * MINUTES_A_DAY;
+        if self.begun == Timestamp::default() {
+            self.begun = at;
+        }
+        let minutes = at.since(self.begun).as_secs_f64() / 60.0;
+        let prior = Prior {
+            mean: (self.contacts + 1.0) / (minutes * subjects.max(1) as f64 + WEEK),
+            dispersion: DISPERSION,
+            threshold: rule.threshold(subjects.max(1)),
+        };
+        self.contacts += 1.0;
+        prior
+    }
+}

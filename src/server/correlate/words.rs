@@ -1,0 +1,259 @@
+//! Incidents in words.
+
+use std::time::Duration;
+
+use crate::event::Timestamp;
+use crate::server::alert::{Detector, Measure, NamedClient, Sampled, Statistic, Subject};
+use crate::server::correlate::incident::Incident;
+
+/// How many names or ports a line of text spells out.
+const SPELT_OUT: usize = 8;
+
+/// What words are made of.
+#[derive(Debug)]
+pub struct Words<'a> {
+    /// The incident.
+    pub incident: &'a Incident,
+    /// The clients that saw it.
+    pub clients: &'a Sampled<NamedClient>,
+    /// The ports it touched.
+    pub ports: &'a Sampled<u16>,
+    /// When it is spoken of.
+    pub now: Timestamp,
+}
+
+impl Words<'_> {
+    /// The whole in half a line.
+    pub fn title(&self) -> String {
+        let incident = self.incident;
+        match incident.opened_by {
+            Detector::SilentClient => return self.silence(),
+            Detector::LyingClient => return "reports out of all proportion".to_owned(),
+            Detector::ClonedClient => {
+                return "a second process with this client's identity was refused".to_owned();
+            }
+            Detector::Degraded => return self.shortcoming(),
+            _ => {}
+        }
+        let sources = match incident.subject {
+            Subject::Source(_) => String::new(),
+            Subject::Port(_)
+            | Subject::Client(_)
+            | Subject::Network(_)
+            | Subject::Fleet
+            | Subject::Server => {
+                format!("from {}, ", many(incident.sources.count(), "source"))
+            }
+        };
+        format!(
+            "{} {sources}on {}{}, over {}{}",
+            many(incident.hits, "hit"),
+            self.client_names(),
+            self.port_list(),
+            span(incident.last_seen.since(incident.first_seen)),
+            self.chance(),
+        )
+    }
+
+    fn shortcoming(&self) -> String {
+        let first = self.incident.remarks.first().cloned();
+        first.unwrap_or_else(|| "something had to be left out".to_owned())
+    }
+
+    /// How seldom chance would do the same, if a detector has computed it.
+    fn chance(&self) -> String {
+        let days = self.incident.statistics.values().filter_map(days_of_chance);
+        let most = days.fold(0.0, f64::max);
+        if most > 0.0 {
+            format!(" (by chance once in {})", many_days(most))
+        } else {
+            String::new()
+        }
+    }
+
+    fn client_names(&self) -> String {
+        let shown = self.clients.sample.iter().take(SPELT_OUT);
+        let names = join(shown.map(|(client, _)| &client.name), " ");
+        let more = if self.clients.sample.len() > SPELT_OUT {
+            " …"
+        } else {
+            ""
+        };
+        format!("{} ({names}{more})", many(self.clients.count, "client"))
+    }
+
+    fn port_list(&self) -> String {
+        let word = if self.ports.count == 1 {
+            "port"
+        } else {
+            "ports"
+        };
+        let list = join(self.ports.sample.iter().map(|(port, _)| port), " ");
+        let hidden = self.ports.count - u64::try_from(self.ports.sample.len()).unwrap_or(0);
+        let more = if hidden > 0 {
+            format!(" and {hidden} more")
+        } else {
+            String::new()
+        };
+        format!(", {word} {list}{more}")
+    }
+
+    fn silence(&self) -> String {
+        let since = format!(
+            "since {} ({} ago)",
+            self.incident.last_seen,
+            span(self.now.since(self.incident.last_seen))
+        );
+        match self.incident.subject {
+            Subject::Fleet => {
+                format!("{} not heard from, some {since}", self.client_names())
+            }
+            _ => format!("not heard from {since}"),
+        }
+    }
+
+    /// The whole in a sentence, and one for each detector that has more to say.
+    pub fn explain(&self) -> String {
+        let incident = self.incident;
+        if !incident.opened_by.is_about_health() {
+            let reasons = incident.statistics.values().filter_map(reason);
+            return std::iter::once(self.touched())
+                .chain(reasons)
+                .collect::<Vec<_>>()
+                .join(" ");
+        }
+        match incident.opened_by {
+            Detector::LyingClient => {
+                "This client reports far more than the others do. It is under attack, or somebody \
+                 has it report what never happened; what it alone reports counts as low."
+            }
+            Detector::ClonedClient => {
+                "Two processes use one client's identity, most often because a disk image with a \
+                 state folder was copied. Only the first is listened to: remove the folder on \
+                 the other."
+            }
+            Detector::Degraded => {
+                "The server had to leave something out; the notes say what, and what to do."
+            }
+            _ => {
+                "A client that should send heartbeats does not: its host, its network or the \
+                 client itself is down, or somebody has stopped it."
+            }
+        }
+        .to_owned()
+    }
+
+    fn touched(&self) -> String {
+        let incident = self.incident;
+        let whom = match incident.subject {
+            Subject::Source(source) => format!("{source} has touched"),
+            Subject::Port(port) => format!("Several sources have, on port {port}, touched"),
+            Subject::Network(network) => format!("Sources of {network} have touched"),
+            Subject::Client(_) | Subject::Fleet | Subject::Server => {
+                "Several sources have touched".to_owned()
+            }
+        };
+        format!(
+            "{whom} {} that nothing legitimate uses, {}, within {}.",
+            many(incident.traps(), "trap"),
+            many(incident.hits, "time"),
+            span(incident.last_seen.since(incident.first_seen)),
+        )
+    }
+}
+
+/// What a detector has to say beside what was touched.
+fn reason(statistic: &Statistic) -> Option<String> {
+    let days = days_of_chance(statistic).map(many_days);
+    match (statistic.detector, statistic.measure) {
+        (Detector::SlowScan, Measure::Hits { hits, .. }) => Some(format!(
+            "There are too many sources to keep track of this one; it has made {hits} first \
+             contacts at most."
+        )),
+        (Detector::SlowScan | Detector::LateralMovement | Detector::SubnetScan, _)
+            if days.is_some() =>
+        {
+            days.map(|days| {
+                format!("First contacts of harmless sources come about like this once in {days}.")
+            })
+        }
+        (Detector::PortSurge | Detector::ClientSurge, _) => days.map(|days| {
+            format!("That is more than usual here; chance would bring it about once in {days}.")
+        }),
+        (
+            _,
+            Measure::Overlap {
+                contacts,
+                overlaps,
+                expected,
+                ..
+            },
+        ) => Some(format!(
+            "Of {contacts} first contacts only {overlaps} met a client that another source had \
+             touched, where {expected:.0} would by chance: the sources share the work."
+        )),
+        (Detector::LateralMovement, _) => Some(
+            "It is a host of the inside, and attackers move along this port: look at the host \
+             first."
+                .to_owned(),
+        ),
+        (_, Measure::Days { days, within, .. }) => {
+            Some(format!("It was there on {days} of the last {within} days."))
+        }
+        (_, Measure::Silence(silence)) => Some(format!(
+            "It had an incident before and was silent for {}.",
+            span(Duration::from_secs(silence.as_secs() / 3600 * 3600))
+        )),
+        (_, Measure::Repeats { gap, .. }) => Some(format!(
+            "It hits the same trap over and over, every {:.1} s on average.",
+            gap.as_secs_f64()
+        )),
+        _ => None,
+    }
+}
+
+/// Once in how many days chance would do the same.
+const fn days_of_chance(statistic: &Statistic) -> Option<f64> {
+    match statistic.measure {
+        Measure::Chance { days, .. } => Some(days),
+        _ => None,
+    }
+}
+
+/// Days, without a precision that is not there.
+fn many_days(days: f64) -> String {
+    const YEAR: f64 = 365.25;
+    if days < 10.0 {
+        format!("{days:.1} days")
+    } else if days < 10.0 * YEAR {
+        format!("{days:.0} days")
+    } else if days < 1e6 * YEAR {
+        format!("{:.0} years", days / YEAR)
+    } else {
+        "more than a million years".to_owned()
+    }
+}
+
+fn join<T: ToString>(items: impl Iterator<Item = T>, between: &str) -> String {
+    items
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(between)
+}
+
+fn many(count: impl TryInto<u64>, noun: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
+/// To the second, and below that to the millisecond.
+pub fn span(span: Duration) -> String {
+    let rounded = if span >= Duration::from_secs(1) {
+        Duration::from_secs(span.as_secs())
+    } else {
+        Duration::from_millis(u64::from(span.subsec_millis()))
+    };
+    humantime::format_duration(rounded).to_string()
+}
