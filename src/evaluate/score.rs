@@ -1,0 +1,239 @@
+//! Who was found, when, and who was taken for somebody else.
+//!
+//! An alert is about an attacker if its subject is one of the attacker's sources, or if more than
+//! half of the sources that it shows are attackers' and the attacker's is one of them. An incident
+//! that opens and is about no attacker is a false alarm; if it is about monitors and cron jobs that
+//! somebody has set up wrong, an expected nuisance, because that is how they are noticed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::evaluate::scanner::Campaign;
+use crate::evaluate::timeline::Party;
+use crate::event::{Event, Timestamp};
+use crate::server::alert::{Action, Alert, Detector, Severity, Source, Subject};
+
+/// Knows who is who, and keeps the score of one run.
+#[derive(Debug, Default)]
+pub struct Judge {
+    known: HashMap<Source, Party>,
+    figures: Figures,
+}
+
+/// What has come of one run, or of several together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// What has become of each attacker.
+    pub outcomes: Vec<Outcome>,
+    /// For how long the fleets were watched.
+    pub watched: Duration,
+    /// Events.
+    pub events: u32,
+    /// Alerts.
+    pub alerts: Alerts,
+    /// Incidents that are about no attacker.
+    pub false_alarms: Alarms,
+    /// Incidents about what was set up wrong.
+    pub nuisance: Alarms,
+    /// The most memory in use at the end of a run, in KiB.
+    pub resident: Option<u64>,
+}
+
+/// How often each action was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alerts {
+    /// Incidents that opened.
+    pub opened: u32,
+    /// Updates.
+    pub updated: u32,
+    /// Incidents that closed.
+    pub closed: u32,
+}
+
+/// Incidents by the detector that opened them and the kind of their subject.
+pub type Alarms = BTreeMap<(Detector, &'static str), Alarm>;
+
+/// How many incidents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alarm {
+    /// In all.
+    pub opened: u32,
+    /// Of medium severity or more when they opened.
+    pub serious: u32,
+}
+
+/// What has become of one attacker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Who it was.
+    pub campaign: Campaign,
+    /// How far it came.
+    pub done: Progress,
+    /// How far it had come when it was found.
+    pub found: Option<Found>,
+    /// How many first contacts it had made when a detector had first tripped.
+    pub tripped: BTreeMap<Detector, u32>,
+}
+
+/// How far an attacker has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// When it began, if it did.
+    pub began: Option<Timestamp>,
+    /// Its first contacts.
+    pub contacts: u32,
+    /// Its hits.
+    pub hits: u32,
+}
+
+/// How an attacker was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// By which detector.
+    pub by: Detector,
+    /// After how much.
+    pub done: Progress,
+    /// After how long.
+    pub delay: Duration,
+}
+
+impl Alerts {
+    /// Alerts of all kinds.
+    pub const fn all(self) -> u32 {
+        self.opened + self.updated + self.closed
+    }
+}
+
+impl Judge {
+    /// Notes who is at an address. Whoever is not known makes mistakes.
+    pub fn know(&mut self, address: IpAddr, party: Party) {
+        self.known.insert(Source::of(address), party);
+    }
+
+    /// Notes an attacker, and says as which party.
+    pub fn enlist(&mut self, campaign: Campaign) -> Party {
+        let party = Party::Attacker(self.figures.outcomes.len());
+        for source in &campaign.sources {
+            self.know(*source, party);
+        }
+        self.figures.outcomes.push(Outcome {
+            campaign,
+            done: Progress::default(),
+            found: None,
+            tripped: BTreeMap::new(),
+        });
+        party
+    }
+
+    /// Notes an event. Each of an attacker's is a first contact.
+    pub fn event(&mut self, party: Party, event: &Event) {
+        self.figures.events = self.figures.events.saturating_add(1);
+        let Party::Attacker(number) = party else {
+            return;
+        };
+        if let Some(outcome) = self.figures.outcomes.get_mut(number) {
+            let done = &mut outcome.done;
+            done.began.get_or_insert(event.at);
+            done.contacts = done.contacts.saturating_add(1);
+            done.hits = done.hits.saturating_add(event.hit.count.get());
+        }
+    }
+
+    /// Judges what an engine has said at the time `now`.
+    pub fn alerts(&mut self, alerts: &mut Vec<Alert>, now: Timestamp) {
+        for alert in alerts.drain(..) {
+            self.alert(&alert, now);
+        }
+    }
+
+    fn alert(&mut self, alert: &Alert, now: Timestamp) {
+        let told = &mut self.figures.alerts;
+        match alert.action {
+            Action::Open => told.opened += 1,
+            Action::Update => told.updated += 1,
+            Action::Close => {
+                told.closed += 1;
+                return;
+            }
+        }
+        match (self.blame(alert), alert.action) {
+            (Blame::Attackers(attackers), _) => {
+                for number in attackers {
+                    self.find(number, alert, now);
+                }
+            }
+            (Blame::Routine, Action::Open) => count(&mut self.figures.nuisance, alert),
+            (Blame::Nobody, Action::Open) => count(&mut self.figures.false_alarms, alert),
+            (Blame::Routine | Blame::Nobody, _) => {}
+        }
+    }
+
+    fn find(&mut self, number: usize, alert: &Alert, now: Timestamp) {
+        let Some(outcome) = self.figures.outcomes.get_mut(number) else {
+            return;
+        };
+        let done = outcome.done;
+        for detector in &alert.detectors {
+            outcome.tripped.entry(*detector).or_insert(done.contacts);
+        }
+        outcome.found.get_or_insert_with(|| Found {
+            by: alert.detector,
+            done,
+            delay: now.since(done.began.unwrap_or(now)),
+        });
+    }
+
+    fn blame(&self, alert: &Alert) -> Blame {
+        match alert.subject {
+            Subject::Source(source) => self.majority(&[source]),
+            Subject::Port(_) | Subject::Client(_) | Subject::Fleet => {
+                let shown = alert.sources.sample.iter();
+                let sources: Vec<_> = shown.map(|(address, _)| Source::of(*address)).collect();
+                self.majority(&sources)
+            }
+        }
+    }
+
+    fn majority(&self, sources: &[Source]) -> Blame {
+        let (mut attackers, mut routine) = (Vec::new(), Vec::new());
+        for source in sources {
+            match self.known.get(source) {
+                Some(Party::Attacker(number)) => attackers.push(*number),
+                Some(Party::Monitor | Party::CronJob) => routine.push(source),
+                Some(Party::Noise | Party::Allowed) | None => {}
+            }
+        }
+        if attackers.len() * 2 > sources.len() {
+            Blame::Attackers(attackers)
+        } else if routine.len() * 2 > sources.len() {
+            Blame::Routine
+        } else {
+            Blame::Nobody
+        }
+    }
+
+    /// The score, when the run is over.
+    pub fn finish(self, watched: Duration, resident: Option<u64>) -> Figures {
+        Figures {
+            watched,
+            resident,
+            ..self.figures
+        }
+    }
+}
+
+enum Blame {
+    Attackers(Vec<usize>),
+    Routine,
+    Nobody,
+}
+
+fn count(alarms: &mut Alarms, alert: &Alert) {
+    let cause = (alert.detector, alert.subject.kind());
+    let alarm = alarms.entry(cause).or_default();
+    alarm.opened += 1;
+    if alert.severity >= Severity::Medium {
+        alarm.serious += 1;
+    }
+}
