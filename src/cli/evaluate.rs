@@ -36,7 +36,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "NAME", default_value = "all")]
     pub scenario: Which,
     /// Scanners of each rate
-    #[arg(long, value_name = "N", default_value = "40", value_parser = clap::value_parser!(u32).range(1..=5000))]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=5000))]
     pub scanners: u32,
     /// Sources of the flood
     #[arg(long, value_name = "N", default_value = "10000000", value_parser = clap::value_parser!(u32).range(1000..=100_000_000))]

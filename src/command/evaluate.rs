@@ -9,7 +9,7 @@ use crate::command::print;
 use crate::config::server::{Format, ServerSettings};
 use crate::config::{ConfigError, file};
 use crate::evaluate::scenario::{Options, Scenario};
-use crate::evaluate::{Report, evaluate, table};
+use crate::evaluate::{Report, evaluate, json, plot, table};
 use crate::exit::{Failure, Kind};
 
 /// Plays what was asked for, and prints what has come of it.
@@ -24,10 +24,19 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         flood: args.flood,
         seed: args.seed,
     };
+    let scenarios = scenarios(args.scenario);
+    if args.svg.is_some() && !scenarios.iter().any(|scenario| scenario.has_rates()) {
+        let what = "--svg draws delays against rates, and this scenario has but one rate";
+        return Err(Failure::new(Kind::Usage, what).hint("`--scenario slow` has many"));
+    }
     let mut reports = Vec::new();
-    for scenario in scenarios(args.scenario) {
+    for scenario in scenarios {
         let began = clock::monotonic();
-        let report = evaluate(*scenario, &options, &settings, &mut resident);
+        let mut memory = || match scenario {
+            Scenario::Flood => resident(),
+            _ => None,
+        };
+        let report = evaluate(*scenario, &options, &settings, &mut memory);
         let events: u32 = report.parts.iter().map(|part| part.figures.events).sum();
         let took = clock::since(began).as_secs_f64();
         log::info!("{}: {events} events in {took:.1} s", scenario.name());
@@ -35,8 +44,14 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     }
     print(&match args.format {
         Format::Text => table::text(&reports, &options),
-        Format::Json => table::json(&reports, &options),
+        Format::Json => json::object(&reports, &options),
     })?;
+    if let Some(path) = &args.svg {
+        fs::write(path, plot::svg(&reports)).map_err(|error| {
+            let what = format!("cannot write {}: {error}", path.display());
+            Failure::new(Kind::Runtime, what).hint("check the path and its permissions")
+        })?;
+    }
     if args.strict {
         strict(&reports)
     } else {
@@ -67,7 +82,8 @@ const fn scenarios(which: Which) -> &'static [Scenario] {
     }
 }
 
-/// What this process has in memory, in KiB; not known but on Linux.
+/// What this process has in memory, in KiB; not known but on Linux. It is of interest where a
+/// detector may be made to remember too much, and elsewhere would only make reports differ.
 fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status

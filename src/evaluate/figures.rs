@@ -34,6 +34,17 @@ pub struct Spread {
     pub p95: Option<f64>,
 }
 
+/// Attackers that have something in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// What they are grouped by: rate, shape or origin.
+    pub by: &'static str,
+    /// Which of them they have in common.
+    pub value: &'static str,
+    /// All of them.
+    pub pool: Pool,
+}
+
 impl Pool {
     /// The share of the attackers that were found; `None` if there were none.
     pub fn share(&self) -> Option<f64> {
@@ -71,6 +82,35 @@ impl Figures {
             }),
             by,
         }
+    }
+
+    /// The attackers by whatever they differ in, and by their rate in any case.
+    pub fn groups(&self) -> Vec<Group> {
+        let mut groups = self.grouped("rate", |outcome| outcome.campaign.rate.name);
+        for more in [
+            self.grouped("shape", |outcome| outcome.campaign.shape.name()),
+            self.grouped("origin", |outcome| outcome.campaign.origin.name()),
+        ] {
+            if more.len() > 1 {
+                groups.extend(more);
+            }
+        }
+        groups
+    }
+
+    fn grouped(&self, by: &'static str, name: fn(&Outcome) -> &'static str) -> Vec<Group> {
+        let mut values = Vec::new();
+        for outcome in &self.outcomes {
+            if !values.contains(&name(outcome)) {
+                values.push(name(outcome));
+            }
+        }
+        let group = |value| Group {
+            by,
+            value,
+            pool: self.pool(|outcome| name(outcome) == value),
+        };
+        values.into_iter().map(group).collect()
     }
 
     /// The first contacts until a detector of this name has tripped over an attacker.

@@ -91,6 +91,14 @@ impl Scenario {
         }
     }
 
+    /// Whether its scanners differ in their rate, so that there is something to draw.
+    pub const fn has_rates(self) -> bool {
+        match self {
+            Self::Slow | Self::Shared | Self::Noisy => true,
+            Self::Coordinated | Self::Lateral | Self::Flood | Self::Benign => false,
+        }
+    }
+
     /// Its parts.
     pub fn parts(self, options: &Options) -> Vec<Part> {
         match self {
@@ -192,23 +200,28 @@ fn coordinated(options: &Options) -> Vec<Part> {
             title: format!(
                 "{sources} sources with one contact each that share one port of {clients} clients"
             ),
-            runs: vec![Run {
+            runs: again(Run {
                 scanners: vec![scanner],
                 ..run.clone()
-            }],
+            }),
             goals: target::coordinated(sources),
         },
         Part {
             title: format!(
                 "{sources} sources that have nothing to do with each other, on the same port"
             ),
-            runs: vec![Run {
+            runs: again(Run {
                 flood: Some(alone),
                 ..run
-            }],
+            }),
             goals: target::uncoordinated(),
         },
     ]
+}
+
+/// The same ten times, with another fleet each time.
+fn again(run: Run) -> Vec<Run> {
+    vec![run; 10]
 }
 
 fn lateral(options: &Options) -> Part {

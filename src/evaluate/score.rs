@@ -237,3 +237,188 @@ fn count(alarms: &mut Alarms, alert: &Alert) {
         alarm.serious += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::address;
+    use crate::evaluate::scanner::{HOURLY, Origin, Shape};
+    use crate::evaluate::timeline::BEGIN;
+    use crate::event::{ClientId, Hit, Probe};
+    use crate::server::alert::{Exactness, Sampled};
+    use std::num::NonZeroU32;
+
+    const CRON_JOB: u32 = 7;
+
+    /// A judge who knows two attackers, the second from two addresses, and a cron job.
+    fn judge() -> Judge {
+        let mut judge = Judge::default();
+        for sources in [
+            vec![address::attacker(1, 1)],
+            vec![address::attacker(2, 1), address::attacker(2, 2)],
+        ] {
+            judge.enlist(Campaign {
+                shape: Shape::Block,
+                origin: Origin::One,
+                rate: HOURLY,
+                probes: 10.0,
+                sources,
+            });
+        }
+        judge.know(address::routine(CRON_JOB), Party::CronJob);
+        judge
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        BEGIN.after(Duration::from_secs(seconds))
+    }
+
+    fn event(seconds: u64, count: u32) -> Event {
+        Event {
+            client: ClientId([0; 16]),
+            sequence: 1,
+            received: at(seconds),
+            at: at(seconds),
+            hit: Hit {
+                first: at(seconds),
+                last: at(seconds),
+                source: address::attacker(1, 1),
+                source_port: 40_000,
+                trap_port: 22,
+                probe: Probe::Connect,
+                count: NonZeroU32::new(count).unwrap(),
+            },
+        }
+    }
+
+    fn sampled<T>(sample: Vec<(T, u64)>) -> Sampled<T> {
+        Sampled {
+            count: sample.len().try_into().unwrap(),
+            exactness: Exactness::Exact,
+            sample,
+        }
+    }
+
+    fn alert(action: Action, subject: Subject, sources: &[IpAddr]) -> Alert {
+        Alert {
+            time: BEGIN,
+            action,
+            incident: "1".to_owned(),
+            detector: Detector::FrequentPort,
+            detectors: vec![Detector::FrequentSource, Detector::FrequentPort],
+            severity: Severity::Medium,
+            confidence: 90,
+            title: String::new(),
+            subject,
+            subject_name: None,
+            first_seen: BEGIN,
+            last_seen: BEGIN,
+            hits: 1,
+            first_contacts: 1,
+            clients: sampled(Vec::new()),
+            ports: sampled(Vec::new()),
+            sources: sampled(sources.iter().map(|source| (*source, 1)).collect()),
+            shape: None,
+            statistics: Vec::new(),
+            attack: Vec::new(),
+            explain: String::new(),
+            allow_hint: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn about(source: IpAddr) -> Alert {
+        alert(Action::Open, Subject::Source(Source::of(source)), &[source])
+    }
+
+    /// Who is found by this alert, and how many false alarms and how much nuisance it is.
+    fn judged(alert: Alert) -> (Vec<usize>, usize, usize) {
+        let mut judge = judge();
+        judge.alerts(&mut vec![alert], at(1));
+        let figures = judge.finish(Duration::from_secs(1), None);
+        let outcomes = figures.outcomes.iter().enumerate();
+        let found = outcomes.filter(|(_, outcome)| outcome.found.is_some());
+        (
+            found.map(|(number, _)| number).collect(),
+            figures.false_alarms.len(),
+            figures.nuisance.len(),
+        )
+    }
+
+    #[test]
+    fn an_alert_about_a_source_is_about_whoever_it_is() {
+        assert_eq!(judged(about(address::attacker(1, 1))), (vec![0], 0, 0));
+        assert_eq!(judged(about(address::attacker(2, 2))), (vec![1], 0, 0));
+        assert_eq!(judged(about(address::stranger(1))), (vec![], 1, 0));
+        assert_eq!(judged(about(address::routine(CRON_JOB))), (vec![], 0, 1));
+        // The same /24 is not the same source.
+        assert_eq!(judged(about(address::attacker(1, 9))), (vec![], 1, 0));
+    }
+
+    #[test]
+    fn an_alert_about_a_port_is_about_most_of_those_it_shows() {
+        let port = |sources: &[IpAddr]| judged(alert(Action::Open, Subject::Port(22), sources));
+        let (first, second) = (address::attacker(1, 1), address::attacker(2, 1));
+        let [stranger, other] = [1, 2].map(address::stranger);
+        let job = address::routine(CRON_JOB);
+        assert_eq!(port(&[first, second, stranger]), (vec![0, 1], 0, 0));
+        assert_eq!(port(&[first, stranger]), (vec![], 1, 0));
+        assert_eq!(port(&[job, job, stranger]), (vec![], 0, 1));
+        assert_eq!(port(&[stranger, other]), (vec![], 1, 0));
+        assert_eq!(port(&[]), (vec![], 1, 0));
+    }
+
+    #[test]
+    fn an_incident_counts_once_and_an_update_can_find_somebody() {
+        let subject = Subject::Port(22);
+        let stranger = address::stranger(1);
+        let update = alert(Action::Update, subject, &[stranger]);
+        assert_eq!(judged(update), (vec![], 0, 0));
+        let update = alert(Action::Update, subject, &[address::attacker(1, 1)]);
+        assert_eq!(judged(update), (vec![0], 0, 0));
+        let close = alert(Action::Close, subject, &[address::attacker(1, 1)]);
+        assert_eq!(judged(close), (vec![], 0, 0));
+    }
+
+    /// The figures of a story in which the first attacker is found at its second contact.
+    fn story() -> Figures {
+        let mut judge = judge();
+        judge.event(Party::Attacker(0), &event(10, 1));
+        judge.event(Party::Noise, &event(15, 1));
+        judge.event(Party::Attacker(0), &event(20, 2));
+        judge.alerts(&mut vec![about(address::attacker(1, 1))], at(25));
+        judge.event(Party::Attacker(0), &event(30, 1));
+        judge.alerts(&mut vec![about(address::attacker(1, 1))], at(40));
+        judge.finish(Duration::from_secs(86_400), None)
+    }
+
+    #[test]
+    fn delays_run_from_the_first_hit_to_the_first_alert() {
+        let figures = story();
+        assert_eq!((figures.events, figures.alerts.opened), (4, 2));
+        let [first, second] = &figures.outcomes[..] else {
+            panic!("{figures:?}");
+        };
+        let found = first.found.unwrap();
+        assert_eq!((found.done.contacts, found.done.hits), (2, 3));
+        assert_eq!(found.delay, Duration::from_secs(15));
+        assert_eq!(found.by, Detector::FrequentPort);
+        assert_eq!(first.done.contacts, 3);
+        assert_eq!(first.tripped[&Detector::FrequentSource], 2);
+        assert_eq!(second.found, None);
+    }
+
+    #[test]
+    fn figures_are_of_those_who_have_begun() {
+        let figures = story();
+        let pool = figures.pool(|_| true);
+        assert_eq!((pool.attackers, pool.found), (1, 1));
+        assert_eq!(pool.contacts.median, Some(2.0));
+        assert_eq!(pool.hits.p95, Some(3.0));
+        assert_eq!(pool.probes.median, Some(20.0));
+        assert_eq!(pool.seconds.median, Some(15.0));
+        assert_eq!(figures.tripped("frequent-source").median, Some(2.0));
+        assert_eq!(figures.tripped("frequent-source").p95, None);
+        assert_eq!(figures.tripped("frequent-client").median, None);
+    }
+}

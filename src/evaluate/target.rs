@@ -186,7 +186,7 @@ pub fn flood() -> Vec<Goal> {
             "false alarms about sources",
             Wanted::AtMost(0.0),
             |figures| {
-                let about_sources = |_, subject: &str| subject == "source";
+                let about_sources = |_, subject: &str| matches!(subject, "source" | "network");
                 Some(f64::from(figures.false_alarms(about_sources)))
             },
         ),
