@@ -32,10 +32,7 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     let mut reports = Vec::new();
     for scenario in scenarios {
         let began = clock::monotonic();
-        let mut memory = || match scenario {
-            Scenario::Flood => resident(),
-            _ => None,
-        };
+        let mut memory = || (*scenario == Scenario::Flood).then(resident).flatten();
         let report = evaluate(*scenario, &options, &settings, &mut memory);
         let events: u32 = report.parts.iter().map(|part| part.figures.events).sum();
         let took = clock::since(began).as_secs_f64();

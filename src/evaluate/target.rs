@@ -33,7 +33,7 @@ impl Wanted {
         match (self, measured) {
             (Self::AtMost(most), Some(measured)) => measured <= most,
             (Self::AtLeast(least), Some(measured)) => measured >= least,
-            (_, None) => false,
+            (Self::AtMost(_) | Self::AtLeast(_), None) => false,
         }
     }
 }
