@@ -26,8 +26,8 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     };
     let scenarios = scenarios(args.scenario);
     if args.svg.is_some() && !scenarios.iter().any(|scenario| scenario.has_rates()) {
-        let what = "--svg draws delays against rates, and this scenario has but one rate";
-        return Err(Failure::new(Kind::Usage, what).hint("`--scenario slow` has many"));
+        let what = "--svg draws delays against rates, which this scenario is not about";
+        return Err(Failure::new(Kind::Usage, what).hint("`--scenario slow` and `shared` are"));
     }
     let mut reports = Vec::new();
     for scenario in scenarios {

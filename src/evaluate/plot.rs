@@ -54,12 +54,10 @@ text { fill: currentColor; }
 .p95 { fill: none; stroke-width: 1.2; stroke-dasharray: 5 4; }
 .s0 { stroke: #0063a6; } .f0 { fill: #0063a6; }
 .s1 { stroke: #c04a00; } .f1 { fill: #c04a00; }
-.s2 { stroke: #00765a; } .f2 { fill: #00765a; }
 @media (prefers-color-scheme: dark) {
 svg { background: #16181c; color: #e4e4e4; }
 .s0 { stroke: #6bb8f0; } .f0 { fill: #6bb8f0; }
 .s1 { stroke: #f0a04a; } .f1 { fill: #f0a04a; }
-.s2 { stroke: #4ccca4; } .f2 { fill: #4ccca4; }
 }
 </style>
 ";
@@ -76,12 +74,12 @@ struct Series {
     points: Vec<(Rate, Pool)>,
 }
 
-/// The picture. Scenarios whose scanners do not differ in their rate are not in it.
+/// The picture, of those scenarios that have scanners of each rate.
 pub fn svg(reports: &[Report]) -> String {
     let mut series = Vec::new();
-    for report in reports {
+    for report in reports.iter().filter(|report| report.scenario.has_rates()) {
         let parts = report.parts.iter();
-        series.extend(parts.filter_map(|part| Series::new(report.scenario.name(), part)));
+        series.extend(parts.map(|part| Series::new(report.scenario.name(), part)));
     }
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n\
@@ -97,13 +95,12 @@ pub fn svg(reports: &[Report]) -> String {
 }
 
 impl Series {
-    fn new(name: &'static str, part: &Scored) -> Option<Self> {
-        let points: Vec<_> = RATES
-            .iter()
-            .map(|rate| (*rate, pool(&part.figures, *rate)))
-            .filter(|(_, pool)| pool.attackers > 0)
-            .collect();
-        (points.len() > 1).then_some(Self { name, points })
+    fn new(name: &'static str, part: &Scored) -> Self {
+        let pools = RATES.iter().map(|rate| (*rate, pool(&part.figures, *rate)));
+        Self {
+            name,
+            points: pools.filter(|(_, pool)| pool.attackers > 0).collect(),
+        }
     }
 
     fn draw(&self, number: usize) -> String {

@@ -91,11 +91,11 @@ impl Scenario {
         }
     }
 
-    /// Whether its scanners differ in their rate, so that there is something to draw.
+    /// Whether it has enough scanners of each rate to draw what becomes of them.
     pub const fn has_rates(self) -> bool {
         match self {
-            Self::Slow | Self::Shared | Self::Noisy => true,
-            Self::Coordinated | Self::Lateral | Self::Flood | Self::Benign => false,
+            Self::Slow | Self::Shared => true,
+            Self::Coordinated | Self::Lateral | Self::Flood | Self::Benign | Self::Noisy => false,
         }
     }
 
