@@ -26,6 +26,7 @@ mod clock;
 mod command;
 mod config;
 mod entropy;
+mod evaluate;
 mod event;
 mod exit;
 #[cfg(fuzzing)]

@@ -24,6 +24,8 @@ mod mistakes;
 mod commands;
 /// Storms, restarts, strangers, stops.
 mod endurance;
+/// Detectors measured on fleets that are made up.
+mod evaluate;
 
 /// What traps see, whatever the peer does.
 mod traps;

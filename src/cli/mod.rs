@@ -4,6 +4,7 @@
 //! called by, through any path or link) it is the command of that name.
 
 pub mod client;
+pub mod evaluate;
 pub mod records;
 pub mod secret;
 pub mod server;
@@ -17,6 +18,7 @@ use clap_complete::Shell;
 use log::LevelFilter;
 
 use crate::cli::client::ClientArgs;
+use crate::cli::evaluate::EvaluateArgs;
 use crate::cli::records::{AlertsArgs, ClientsArgs, EventsArgs};
 use crate::cli::server::ServerArgs;
 use crate::config::server::Format;
@@ -92,6 +94,9 @@ pub enum Command {
     /// List the fleet: who is there, who is silent, what is missing
     #[command(after_help = records::CLIENTS_EXAMPLES)]
     Clients(ClientsArgs),
+    /// Measure how well the detectors do, on fleets and attackers that are made up
+    #[command(after_help = evaluate::EXAMPLES)]
+    Evaluate(EvaluateArgs),
     /// Make a self-signed certificate and key for --cert and --key
     #[command(after_help = CERT_EXAMPLES)]
     Cert(CertArgs),

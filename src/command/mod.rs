@@ -4,6 +4,7 @@ mod cert;
 mod check;
 mod client;
 mod completions;
+mod evaluate;
 mod ports;
 mod records;
 mod server;
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Alerts(args) => records::alerts(&args),
         Command::Events(args) => records::events(&args),
         Command::Clients(args) => records::clients(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Cert(args) => cert::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Ports(args) => ports::run(&args),
