@@ -145,6 +145,7 @@ impl Correlator {
     }
 
     fn see_network(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
+        self.rules.subnet.contact();
         let glass = Glass {
             rule: &self.rules.source,
             model: self.rules.subnet.model(),

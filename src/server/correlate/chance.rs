@@ -3,8 +3,9 @@
 //!
 //! The statistic is that of [`bursts`](crate::server::correlate::statistics::bursts). The
 //! threshold grows with the number of suspects, so that all of them together raise no more than
-//! the false alarms that the settings put up with. What harmless suspects do is learned once a day
-//! from those that were never alerted, and never taken to be less than the settings say.
+//! the false alarms that the settings put up with. What harmless suspects do is learned from those
+//! that were never alerted, once a day, and whenever there have been as many first contacts again as
+//! before, so that a flood is known for one; and it is never taken to be less than the settings say.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Chance {
     rule: Rule,
     model: Model,
     calibrated: Timestamp,
+    contacts: u64,
+    enough: u64,
 }
 
 /// How it is set.
@@ -35,7 +38,12 @@ pub struct Rule {
     pub min_days: f64,
     /// What harmless suspects do, at most.
     pub null: Null,
+    /// How many bursts a day they may be found to begin.
+    pub max_rate: f64,
 }
+
+/// First contacts that are worth learning from.
+const ENOUGH: u64 = 4096;
 
 /// How often it is learned what harmless suspects do.
 const CALIBRATION: Duration = Duration::from_secs(86_400);
@@ -49,6 +57,8 @@ impl Chance {
             rule,
             model: Model::new(&rule.null),
             calibrated: Timestamp::default(),
+            contacts: 0,
+            enough: ENOUGH,
         }
     }
 
@@ -68,15 +78,21 @@ impl Chance {
         })
     }
 
-    /// Learns once a day what the harmless ones of these suspects do.
+    /// Notes a first contact.
+    pub fn contact(&mut self) {
+        self.contacts += 1;
+    }
+
+    /// Learns what the harmless ones of these suspects do, if it is time to.
     pub fn calibrate(&mut self, suspects: &Tier, now: Timestamp) {
         if self.calibrated == Timestamp::default() {
             self.calibrated = now;
         }
-        if now.since(self.calibrated) < CALIBRATION {
+        if now.since(self.calibrated) < CALIBRATION && self.contacts < self.enough {
             return;
         }
         self.calibrated = now;
+        self.enough = self.contacts.saturating_mul(2).max(ENOUGH);
         let mut calibration = Calibration::default();
         let harmless = suspects
             .iter()
@@ -85,7 +101,7 @@ impl Chance {
             let days = now.since(suspect.first_seen).as_secs_f64() / DAY;
             calibration.add(suspect.bursts, suspect.contacts, days);
         }
-        self.model = Model::new(&calibration.null(&self.rule.null));
+        self.model = Model::new(&calibration.null(&self.rule.null, self.rule.max_rate));
     }
 }
 

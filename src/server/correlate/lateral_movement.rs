@@ -17,6 +17,7 @@ use crate::config::ports::PortList;
 use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Detector, Measure, Statistic};
 use crate::server::correlate::chance::{self, null};
+use crate::server::correlate::statistics::bursts::Null;
 
 /// The rule as the settings give it.
 #[derive(Debug)]
@@ -94,6 +95,7 @@ pub fn rule(settings: &LateralMovement, sources: &SlowScan) -> chance::Rule {
             sources.harmless_continuation.get(),
             sources.burst_gap.get(),
         ),
+        max_rate: Null::MAX_RATE,
     }
 }
 

@@ -13,6 +13,7 @@
 use crate::config::detectors::SlowScan;
 use crate::server::alert::Detector;
 use crate::server::correlate::chance::{Rule, null};
+use crate::server::correlate::statistics::bursts::Null;
 
 /// The rule as the settings give it.
 pub fn rule(settings: &SlowScan) -> Rule {
@@ -26,5 +27,6 @@ pub fn rule(settings: &SlowScan) -> Rule {
             settings.harmless_continuation.get(),
             settings.burst_gap.get(),
         ),
+        max_rate: Null::MAX_RATE,
     }
 }

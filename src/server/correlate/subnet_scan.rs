@@ -14,6 +14,10 @@ use crate::server::alert::{Detector, Source};
 use crate::server::correlate::chance::{Rule, null};
 use crate::server::correlate::sources::suspect::Touch;
 
+/// Networks may be found to begin a burst every two hours before that is held against one of them: in
+/// a flood of sources they all do.
+const MAX_RATE: f64 = 12.0;
+
 /// The rule as the settings give it; what harmless networks do is what harmless sources do.
 pub fn rule(settings: &SubnetScan, sources: &SlowScan) -> Rule {
     Rule {
@@ -26,6 +30,7 @@ pub fn rule(settings: &SubnetScan, sources: &SlowScan) -> Rule {
             sources.harmless_continuation.get(),
             sources.burst_gap.get(),
         ),
+        max_rate: MAX_RATE,
     }
 }
 

@@ -342,7 +342,7 @@ impl Calibration {
     /// posterior for the continuation. The priors are about the default and weigh as much as 50
     /// bursts and 50 contacts. The null is never below the default, which a quiet month must not
     /// undercut, and never above 1/7 a day and 0.9.
-    pub fn null(&self, default: &Null) -> Null {
+    pub fn null(&self, default: &Null, max_rate: f64) -> Null {
         let default = default.sound();
         let rate = (self.bursts + Self::PRIOR) / (self.days + Self::PRIOR / default.rate);
         // Of n bursts within T days at the rate λ, n(n - 1) has the mean λ² T².
@@ -351,7 +351,7 @@ impl Calibration {
         let spread = saturate(excess / (self.squares + prior)).sqrt();
         let going_on = self.continuations + Self::PRIOR * default.continuation;
         let continuation = going_on / (self.continuations + self.ends + Self::PRIOR);
-        let most = Null::MAX_RATE.max(default.rate);
+        let most = max_rate.max(default.rate);
         Null {
             rate: saturate(rate + Self::MARGIN * spread).clamp(default.rate, most),
             continuation: saturate(continuation)
