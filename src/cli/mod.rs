@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod records;
+pub mod replay;
 pub mod secret;
 pub mod server;
 
@@ -18,6 +19,7 @@ use log::LevelFilter;
 
 use crate::cli::client::ClientArgs;
 use crate::cli::records::{AlertsArgs, ClientsArgs, EventsArgs};
+use crate::cli::replay::ReplayArgs;
 use crate::cli::server::ServerArgs;
 use crate::config::server::Format;
 
@@ -92,6 +94,9 @@ pub enum Command {
     /// List the fleet: who is there, who is silent, what is missing
     #[command(after_help = records::CLIENTS_EXAMPLES)]
     Clients(ClientsArgs),
+    /// Give recorded events to the engine: what would have been said, under which settings
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(ReplayArgs),
     /// Make a self-signed certificate and key for --cert and --key
     #[command(after_help = CERT_EXAMPLES)]
     Cert(CertArgs),

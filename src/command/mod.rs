@@ -5,7 +5,9 @@ mod check;
 mod client;
 mod completions;
 mod ports;
+mod progress;
 mod records;
+mod replay;
 mod server;
 mod signals;
 mod standalone;
@@ -26,6 +28,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Alerts(args) => records::alerts(&args),
         Command::Events(args) => records::events(&args),
         Command::Clients(args) => records::clients(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Cert(args) => cert::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Ports(args) => ports::run(&args),
