@@ -269,3 +269,126 @@ pub fn write(out: &mut impl Write, event: &Event, name: &str) -> io::Result<()> 
     record.write_record(fields)?;
     record.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::ClientId;
+    use crate::replay::record::tests::event;
+    use proptest::prelude::*;
+
+    fn csv(header: &str) -> Result<Csv, Flaw> {
+        Csv::new(format!("{header}\n").as_bytes())
+    }
+
+    fn flaw(csv: &mut Csv, line: &str) -> String {
+        let line = format!("{line}\n");
+        csv.read(line.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn columns_are_found_by_name_in_any_order() {
+        let mut csv = csv("Probe, trap_port,note,source,client,time").unwrap();
+        assert_eq!(csv.ignored(), ["note"]);
+        let record = csv
+            .read(b"syn, 22,\"a, b\",192.0.2.7,web-7,1795490000.5\n")
+            .unwrap();
+        assert_eq!(
+            record,
+            Record {
+                who: Who::Named("web-7".into()),
+                at: Timestamp::from_micros(1_795_490_000_500_000),
+                received: Timestamp::default(),
+                sequence: 0,
+                source: [192, 0, 2, 7].into(),
+                source_port: 0,
+                trap_port: 22,
+                probe: Probe::Syn,
+                count: NonZeroU32::MIN,
+            }
+        );
+    }
+
+    #[test]
+    fn a_header_lacks_nothing_and_says_nothing_twice() {
+        for (header, missing) in [
+            ("client,source,trap_port", "no column `time`"),
+            ("time,client,trap_port", "no column `source`"),
+            ("time,client,source", "no column `trap_port`"),
+            ("time,source,trap_port", "no column `client`"),
+            (
+                "time,client,source,trap_port,TIME",
+                "column TIME is there twice",
+            ),
+            ("hello", "no column `time`"),
+            ("\"", "a quote that does not end"),
+        ] {
+            let flaw = csv(header).unwrap_err().to_string();
+            assert!(flaw.contains(missing), "{header}: {flaw}");
+        }
+        assert!(csv(&"x,".repeat(300)).is_err());
+        assert!(csv("time,client_id,source,trap_port").is_ok());
+    }
+
+    #[test]
+    fn a_bad_line_says_why_and_the_next_is_read() {
+        let mut csv = csv("time,client,source,source_port,trap_port,probe,count").unwrap();
+        for (line, why) in [
+            ("0,,192.0.2.7,1,22,syn,1", "there is no client"),
+            ("soon,web,192.0.2.7,1,22,syn,1", "`soon` is not a time"),
+            (",web,192.0.2.7,1,22,syn,1", "`` is not a time"),
+            (
+                "0,web,192.0.2.700,1,22,syn,1",
+                "`192.0.2.700` is not an address",
+            ),
+            ("0,web,192.0.2.7,65536,22,syn,1", "`65536` is not a port"),
+            ("0,web,192.0.2.7,1,,syn,1", "`` is not a port"),
+            ("0,web,192.0.2.7,1,22,ping,1", "`ping` is not connect, syn,"),
+            ("0,web,192.0.2.7,1,22,syn,0", "`0` is not a count"),
+            ("0,web,192.0.2.7,1,22,syn,1,", "it has 8 fields"),
+            ("0,web,\"192.0.2.7,1,22,syn,1", "a quote that does not end"),
+            ("0,web\r0,web", "a line break within"),
+        ] {
+            let flaw = flaw(&mut csv, line);
+            assert!(flaw.contains(why), "{line}: {flaw}");
+            assert!(csv.read(b"0,web,192.0.2.7,1,22,syn,1\n").is_ok());
+            assert!(csv.read(b"0,web,192.0.2.7,,22\n").is_ok());
+        }
+        let text = flaw(&mut csv, &",".repeat(1000));
+        assert_eq!(text, "it has more than 256 fields");
+        assert!(csv.read(b"\xff,\xff,,,\n").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(event in event(), name in "[a-z\",\\\\ ]{1,20}[a-z]") {
+            let (mut header, mut line) = (Vec::new(), Vec::new());
+            write_header(&mut header).unwrap();
+            write(&mut line, &event, &name).unwrap();
+            let mut csv = Csv::new(&header).unwrap();
+            let record = csv.read(&line).unwrap();
+            let Who::Known(client, Some(read)) = &record.who else {
+                panic!("{record:?}");
+            };
+            prop_assert_eq!(record.event(*client), event);
+            prop_assert_eq!(read.trim(), name.trim());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(header in any::<Vec<u8>>(), lines in any::<Vec<Vec<u8>>>()) {
+            drop(Csv::new(&header));
+            let mut csv = csv("time,client,source,trap_port").unwrap();
+            for line in lines {
+                drop(csv.read(&line));
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_in_the_place_of_a_name_is_an_id() {
+        let mut csv = csv("time,client,source,trap_port").unwrap();
+        let record = csv.read(b"0,07070707070707070707070707070707,192.0.2.7,22\n");
+        let who = record.unwrap().who;
+        assert_eq!(who, Who::Known(ClientId([7; 16]), None));
+    }
+}

@@ -119,6 +119,86 @@ impl Visitor<'_> for TimeVisitor {
     fn visit_f64<E: Error>(self, seconds: f64) -> Result<Time, E> {
         let time = time::from_seconds(seconds);
         time.map(Time)
-            .ok_or_else(|| E::custom(format!("{seconds} is not a number of seconds since 1970")))
+            .ok_or_else(|| E::custom(format!("{seconds:e} is not a number of seconds since 1970")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::record::tests::event;
+    use proptest::prelude::*;
+
+    const LEAST: &str = r#""client":"web-7","source":"192.0.2.7","trap_port":22"#;
+
+    #[test]
+    fn four_fields_are_enough_and_unknown_ones_are_ignored() {
+        let record = |time: &str| {
+            let line = format!("{{\"time\":{time},{LEAST},\"note\":[{{}}]}}");
+            let record = read(line.as_bytes()).unwrap();
+            assert_eq!(record.who, Who::Named("web-7".into()));
+            (record.at.as_micros(), record.count.get())
+        };
+        let expected = (1_795_490_000_500_000, 1);
+        assert_eq!(record("\"2026-11-24T03:13:20.5Z\""), expected);
+        assert_eq!(record("\"1795490000.5\""), expected);
+        assert_eq!(record("1795490000.5"), expected);
+        assert_eq!(record("1795490000"), (1_795_490_000_000_000, 1));
+    }
+
+    #[test]
+    fn a_bad_line_says_why() {
+        for (line, why) in [
+            ("{".to_owned(), "EOF while parsing an object at column 1"),
+            (format!("{{{LEAST}}}"), "missing field `time`"),
+            (format!("{{\"time\":-1,{LEAST}}}"), "a time"),
+            (format!("{{\"time\":1e300,{LEAST}}}"), "seconds since 1970"),
+            (
+                format!("{{\"time\":\"soon\",{LEAST}}}"),
+                "`soon` is not a time",
+            ),
+            (
+                format!("{{\"time\":0,\"probe\":\"ping\",{LEAST}}}"),
+                "`ping` is not connect",
+            ),
+            (format!("{{\"time\":0,\"count\":0,{LEAST}}}"), "nonzero"),
+            (
+                format!("{{\"time\":0,\"source_port\":65536,{LEAST}}}"),
+                "65536",
+            ),
+            (format!("{{\"time\":0,{LEAST},{LEAST}}}"), "duplicate field"),
+            (
+                format!("{{\"time\":0,{LEAST}}} {{}}"),
+                "trailing characters",
+            ),
+            ("[0,\"\",\"\",\"\",1]".to_owned(), "not a JSON object"),
+            (
+                "{\"time\":0,\"source\":\"192.0.2.7\",\"trap_port\":1}".to_owned(),
+                "no client",
+            ),
+            (format!("{{\"x\":{}", "[".repeat(60_000)), "EOF"),
+        ] {
+            let flaw = read(line.as_bytes()).unwrap_err().to_string();
+            assert!(flaw.contains(why), "{line:.100}: {flaw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(event in event(), name in "\\PC{1,20}") {
+            let line = line(&event, &name).unwrap();
+            let record = read(line.as_bytes()).unwrap();
+            let Who::Known(client, read) = &record.who else {
+                panic!("{record:?}");
+            };
+            prop_assert_eq!(record.event(*client), event);
+            prop_assert_eq!(read.as_deref(), Some(&*name).filter(|name| !name.trim().is_empty()));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(line in any::<Vec<u8>>()) {
+            drop(read(&line));
+            drop(read(&[b"{", &line[..]].concat()));
+        }
     }
 }

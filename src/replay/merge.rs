@@ -238,3 +238,171 @@ fn note_ignored(input: &Input, ignored: &mut Vec<String>) {
         ignored.push(format!("{}: {}", input.name(), columns.join(", ")));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Cursor;
+
+    const BUFFER: Duration = Duration::from_secs(300);
+
+    fn merge(files: &[&str], bad_lines: BadLines) -> Merge {
+        let input = |(index, text): (usize, &&str)| {
+            let bytes = Cursor::new(text.as_bytes().to_vec());
+            Input::new(&format!("file-{index}"), Box::new(bytes))
+        };
+        let inputs = files.iter().enumerate().map(input).collect();
+        Merge::new(inputs, BUFFER, bad_lines, 100)
+    }
+
+    /// When events happened, were received, and which trap port they have, and what was read.
+    fn all(files: &[&str]) -> (Vec<(u64, u64, u16)>, Read) {
+        let mut merge = merge(files, BadLines::Counted);
+        let mut events = Vec::new();
+        while let Some((event, _)) = merge.next().unwrap() {
+            let seconds = |time: Timestamp| time.as_micros() / 1_000_000;
+            events.push((
+                seconds(event.at),
+                seconds(event.received),
+                event.hit.trap_port,
+            ));
+        }
+        (events, merge.read())
+    }
+
+    fn csv(lines: &[(u64, u16)]) -> String {
+        let mut text = "time,client,source,trap_port\n".to_owned();
+        for (time, port) in lines {
+            text += &format!("{time},web-1,192.0.2.7,{port}\n");
+        }
+        text
+    }
+
+    #[test]
+    fn files_that_overlap_are_read_side_by_side() {
+        let (first, second) = (
+            csv(&[(1000, 1), (9000, 2)]),
+            csv(&[(500, 3), (5000, 4), (9000, 5)]),
+        );
+        let json = r#"{"time":2000,"client":"web-2","source":"192.0.2.7","trap_port":6}"#;
+        let (events, read) = all(&[&first, &second, json, "", "\n \n"]);
+        let ports: Vec<_> = events.iter().map(|event| event.2).collect();
+        assert_eq!(ports, [3, 1, 6, 4, 2, 5]);
+        assert_eq!((read.lines, read.bad, read.late), (6, 0, 0));
+    }
+
+    #[test]
+    fn what_comes_later_than_the_buffer_is_received_when_it_comes() {
+        let (events, read) = all(&[&csv(&[(1000, 1), (1400, 2), (900, 3), (1701, 4)])]);
+        assert_eq!(
+            events,
+            [
+                (1000, 1000, 1),
+                (900, 1000, 3),
+                (1400, 1400, 2),
+                (1701, 1701, 4)
+            ]
+        );
+        assert_eq!(read.late, 1);
+    }
+
+    #[test]
+    fn lines_that_say_received_keep_their_order_and_what_they_say() {
+        let line = |at: u64, received: u64, port: u16| {
+            format!(
+                "{{\"time\":{at},\"received\":{received},\"client\":\"web-1\",\
+                 \"source\":\"192.0.2.7\",\"trap_port\":{port}}}\n"
+            )
+        };
+        // The second event was a backlog's; before the fourth the server's clock was set back.
+        let lines = [
+            (50, 50, 1),
+            (10, 60, 2),
+            (61, 61, 3),
+            (59, 59, 4),
+            (62, 62, 5),
+        ];
+        let text: String = lines.iter().map(|(a, r, p)| line(*a, *r, *p)).collect();
+        let (events, read) = all(&[&text]);
+        assert_eq!(events, lines);
+        assert_eq!(read.late, 0);
+    }
+
+    #[test]
+    fn bad_lines_are_counted_and_the_first_are_cited() {
+        let mut text = csv(&[(1, 1)]);
+        text += &"nonsense\n".repeat(20);
+        text += &format!("{}\n", "x".repeat(200_000));
+        text += &csv(&[(2, 2)]);
+        let (events, read) = all(&[&text]);
+        assert_eq!(events.len(), 2, "a header in between is no bad line");
+        assert_eq!((read.lines, read.bad, read.cited.len()), (23, 21, 10));
+        assert_eq!(read.cited[0], "file-0:3: there is no client");
+        let mut strict = merge(&[&text], BadLines::Refused);
+        let error = loop {
+            match strict.next() {
+                Ok(Some(_)) => {}
+                other => break other.unwrap_err().to_string(),
+            }
+        };
+        assert_eq!(error, "file-0:3: there is no client");
+    }
+
+    #[test]
+    fn a_file_without_a_form_is_an_error_at_its_place() {
+        for (text, why) in [
+            (
+                "\n\nhello\n",
+                "file-0:3: neither a JSON object nor the header",
+            ),
+            ("\u{1f}\u{8b}", "file-0:1: neither"),
+            ("[1]", "file-0:1: neither"),
+        ] {
+            let error = merge(&[text], BadLines::Counted).next().unwrap_err();
+            assert!(error.to_string().starts_with(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_carriage_returns_are_no_part_of_a_line() {
+        let text = "\u{feff}time,client,source,trap_port\r\n1,web-1,192.0.2.7,22\r\n\r\n";
+        assert_eq!(all(&[text]).0, [(1, 1, 22)]);
+    }
+
+    #[test]
+    fn numbers_that_are_made_up_follow_from_the_time_and_are_distinct() {
+        let text = csv(&[(1, 1), (1, 2), (2, 3)]);
+        let mut merge = merge(&[&text], BadLines::Counted);
+        let mut numbers = Vec::new();
+        while let Some((event, name)) = merge.next().unwrap() {
+            assert_eq!(&*name, "web-1");
+            numbers.push(event.sequence);
+        }
+        assert_eq!(numbers, [1_000_000, 1_000_001, 2_000_000]);
+    }
+
+    proptest! {
+        #[test]
+        fn however_events_are_shuffled_within_the_buffer_and_cut_into_files_they_are_the_same(
+            gaps in prop::collection::vec((1..100_u64, 0..300_u64, 0..3_usize), 1..100)
+        ) {
+            let mut time = 1000;
+            let mut events = Vec::new();
+            for ((gap, delay, file), port) in gaps.into_iter().zip(1..) {
+                time += gap;
+                events.push((time, delay, file, port));
+            }
+            let ordered: Vec<_> = events.iter().map(|(time, _, _, port)| (*time, *port)).collect();
+            events.sort_by_key(|(time, delay, ..)| time + delay);
+            let file = |wanted: usize| {
+                let its = events.iter().filter(|(_, _, file, _)| *file == wanted);
+                csv(&its.map(|(time, _, _, port)| (*time, *port)).collect::<Vec<_>>())
+            };
+            let files = [file(0), file(1), file(2)];
+            let (shuffled, read) = all(&files.each_ref().map(String::as_str));
+            prop_assert_eq!(read.late, 0);
+            prop_assert_eq!(shuffled, all(&[&csv(&ordered)]).0);
+        }
+    }
+}

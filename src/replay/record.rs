@@ -163,8 +163,41 @@ pub fn number<N: std::str::FromStr>(text: &str, what: &str) -> Result<N, Flaw> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// Any event that a store can hold, as far as its record can say it.
+    pub fn event() -> impl Strategy<Value = Event> {
+        let time = 1..250_000_000_000_000_000_u64;
+        let times = (time.clone(), time);
+        let hit = (
+            any::<IpAddr>(),
+            any::<(u16, u16)>(),
+            0..Probe::ALL.len(),
+            1..=u32::MAX,
+        );
+        let client = (any::<[u8; 16]>(), 1..=u64::MAX);
+        (client, times, hit).prop_map(|((client, sequence), (at, received), hit)| {
+            let (source, (source_port, trap_port), probe, count) = hit;
+            let at = Timestamp::from_micros(at);
+            Event {
+                client: ClientId(client),
+                sequence,
+                received: Timestamp::from_micros(received),
+                at,
+                hit: Hit {
+                    first: at,
+                    last: at,
+                    source: source.to_canonical(),
+                    source_port,
+                    trap_port,
+                    probe: Probe::ALL[probe],
+                    count: NonZeroU32::new(count).unwrap(),
+                },
+            }
+        })
+    }
 
     const ID: &str = "000102030405060708090a0b0c0d0e0F";
 
