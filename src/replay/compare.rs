@@ -267,3 +267,106 @@ fn differences(before: &Outcome, after: &Outcome) -> String {
     });
     differing.collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::server::ServerSettings;
+    use crate::event::Event;
+    use crate::replay::player::Player;
+    use crate::replay::player::tests::event;
+
+    fn outcomes(events: &[Event], settings: &str) -> Outcomes {
+        let settings: ServerSettings = toml::from_str(settings).unwrap();
+        let mut player = Player::new(&settings);
+        let (mut said, mut outcomes) = (Vec::new(), Outcomes::default());
+        for event in events {
+            player.take(event, "web-1", &mut said);
+        }
+        player.finish(&mut said);
+        for said in said {
+            outcomes.alert(&said.alert);
+        }
+        outcomes
+    }
+
+    /// What differs between the defaults and `settings`, as text, and how many are the same.
+    fn differ(events: &[Event], settings: &str) -> (Vec<String>, u64) {
+        let (first, second) = (outcomes(events, ""), outcomes(events, settings));
+        let comparison = Comparison::new(&first, &second);
+        let lines = comparison.changes.iter().map(Change::text).collect();
+        (lines, comparison.same)
+    }
+
+    /// Three quick hits, six quick ones, and three with minutes between them.
+    fn story() -> Vec<Event> {
+        let quick = (0..3).map(|n| event(1000 + n, 1, 22));
+        let more = (0..6).map(|n| event(20_000 + n, 2, 23));
+        let slow = (0..3).map(|n| event(40_000 + 140 * n, 3, 24));
+        let events: Vec<_> = quick.chain(more).chain(slow).collect();
+        events
+    }
+
+    #[test]
+    fn the_same_settings_change_nothing() {
+        assert_eq!(differ(&story(), ""), (vec![], 3));
+    }
+
+    #[test]
+    fn a_higher_threshold_makes_incidents_disappear() {
+        let rules = ["source", "port", "client"]
+            .map(|side| format!("[detectors.frequent-{side}]\nthreshold = 5\n"));
+        let (changes, same) = differ(&story(), &rules.concat());
+        assert_eq!(same, 1);
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        assert!(
+            changes[0].starts_with("- 1970-01-01T00:16:40Z low"),
+            "{changes:?}"
+        );
+        assert!(changes[0].contains("source 192.0.2.1  3 hits, 1 clients, 1 ports"));
+        assert!(changes[1].contains("source 192.0.2.3"), "{changes:?}");
+    }
+
+    #[test]
+    fn a_detector_that_is_off_changes_what_an_incident_has_tripped() {
+        let (changes, same) = differ(&story(), "[detectors.frequent-port]\nenabled = false\n");
+        assert_eq!((changes.len(), same), (3, 0));
+        let expected = "detectors frequent-source frequent-port frequent-client → frequent-source frequent-client";
+        assert!(changes[0].contains(expected), "{changes:?}");
+        assert!(changes[0].starts_with("~ "), "{changes:?}");
+    }
+
+    #[test]
+    fn an_incident_that_begins_with_another_hit_is_still_the_same() {
+        let mut events = vec![event(1000, 1, 22), event(1001, 1, 22)];
+        events.extend((0..3).map(|n| event(1200 + n, 1, 22)));
+        let short = ["source", "port", "client"]
+            .map(|side| format!("[detectors.frequent-{side}]\nwindow = \"1m\"\n"));
+        let (first, second) = (outcomes(&events, ""), outcomes(&events, &short.concat()));
+        assert_ne!(
+            first.by_id.keys().collect::<Vec<_>>(),
+            second.by_id.keys().collect::<Vec<_>>()
+        );
+        let comparison = Comparison::new(&first, &second);
+        assert_eq!(comparison.counts(), (0, 0, 1));
+        let text = comparison.changes[0].text();
+        assert!(text.contains("hits 5 → 3"), "{text}");
+        let json = comparison.changes[0].json();
+        assert_eq!(json["change"], "changes");
+        assert_eq!(
+            (&json["before"]["hits"], &json["after"]["hits"]),
+            (&5.into(), &3.into())
+        );
+    }
+
+    #[test]
+    fn incidents_about_one_subject_at_different_times_are_different() {
+        let early = [event(1000, 1, 22), event(1001, 1, 22), event(1002, 1, 22)];
+        let late = [90_000, 90_001, 90_002].map(|second| event(second, 1, 22));
+        let (first, second) = (outcomes(&early, ""), outcomes(&late, ""));
+        let comparison = Comparison::new(&first, &second);
+        assert_eq!(comparison.counts(), (1, 1, 0));
+        let comparison = Comparison::new(&second, &first);
+        assert_eq!(comparison.counts(), (1, 1, 0));
+    }
+}

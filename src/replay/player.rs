@@ -110,3 +110,88 @@ impl Player {
         }
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::event::{Hit, Probe};
+    use crate::server::alert::Action;
+    use std::num::NonZeroU32;
+
+    /// An event of the client `web-1` at this second, from 192.0.2.`source`.
+    pub fn event(second: u64, source: u8, port: u16) -> Event {
+        let at = Timestamp::from_micros(second * 1_000_000);
+        Event {
+            client: ClientId([1; 16]),
+            sequence: second,
+            received: at,
+            at,
+            hit: Hit {
+                first: at,
+                last: at,
+                source: [192, 0, 2, source].into(),
+                source_port: 40_000,
+                trap_port: port,
+                probe: Probe::Connect,
+                count: NonZeroU32::MIN,
+            },
+        }
+    }
+
+    /// What is said of these events under the default settings, and the player.
+    fn play(events: &[Event]) -> (Vec<Said>, Player) {
+        let mut player = Player::new(&ServerSettings::default());
+        let mut said = Vec::new();
+        for event in events {
+            player.take(event, "web-1", &mut said);
+        }
+        player.finish(&mut said);
+        (said, player)
+    }
+
+    fn told(said: &[Said]) -> Vec<(Action, u64, u64)> {
+        let alerts = said.iter().map(|said| &said.alert);
+        let second = |time: Timestamp| time.as_micros() / 1_000_000;
+        alerts
+            .map(|alert| (alert.action, second(alert.time), alert.hits))
+            .collect()
+    }
+
+    #[test]
+    fn an_incident_is_told_of_and_closed_in_the_time_of_the_events() {
+        let events: Vec<_> = (1000..1006).map(|second| event(second, 7, 22)).collect();
+        let (said, _) = play(&events);
+        let told = told(&said);
+        assert_eq!(told[0], (Action::Open, 1002, 3));
+        assert_eq!(told[1].0, Action::Update);
+        let (action, closed, hits) = told[told.len() - 1];
+        assert_eq!((action, hits), (Action::Close, 6));
+        assert!((4605..=4605 + 600).contains(&closed), "{closed}");
+    }
+
+    #[test]
+    fn nobody_is_silent_however_long_nothing_comes() {
+        let (said, player) = play(&[event(1, 7, 22), event(90 * 86_400, 8, 23)]);
+        assert_eq!(told(&said), []);
+        assert_eq!(player.tally().digest().len(), 64);
+    }
+
+    #[test]
+    fn the_same_events_give_the_same_digest_and_others_another() {
+        let events = [event(1, 7, 22), event(2, 7, 22), event(3, 7, 22)];
+        let digest = |events: &[Event]| play(events).1.tally().digest();
+        assert_eq!(digest(&events), digest(&events));
+        assert_ne!(digest(&events), digest(&events[1..]));
+    }
+
+    #[test]
+    fn a_client_goes_by_the_name_that_it_had() {
+        let mut player = Player::new(&ServerSettings::default());
+        let mut said = Vec::new();
+        player.take(&event(1, 7, 22), "web-1", &mut said);
+        for second in 2..5 {
+            player.take(&event(second, 7, 22), "web-2", &mut said);
+        }
+        assert_eq!(said[0].alert.clients.sample[0].0.name, "web-2");
+    }
+}

@@ -291,3 +291,66 @@ impl<T: Eq + Hash> Distinct<T> {
         json!({ "count": self.count(), "exact": self.exactness == Exactness::Exact })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::server::ServerSettings;
+    use crate::replay::player::Player;
+    use crate::replay::player::tests::event;
+
+    #[test]
+    fn a_replay_is_summed_up_for_people_and_for_programs() {
+        let mut player = Player::new(&ServerSettings::default());
+        let mut said = Vec::new();
+        for second in [0, 1, 2, 3600] {
+            player.take(&event(86_400 + second, 7, 22), "web-1", &mut said);
+        }
+        player.finish(&mut said);
+        let read = Read {
+            lines: 1234,
+            bad: 1230,
+            ..Read::default()
+        };
+        let summary = Summary {
+            read: Some((1, &read)),
+            tally: player.tally(),
+            took: Duration::from_millis(500),
+        };
+        let text = summary.text();
+        for line in [
+            "read       1,234 lines of 1 file; 1,230 were bad, 0 came later than the buffer\n",
+            "events     4 of 4 hits, 1 sources, 1 clients\n",
+            "time       1970-01-02T00:00:00Z to 1970-01-02T01:00:00Z, 0.0 days\n",
+            "incidents  1, 24.0 a day\n",
+            "took       0.50 s, 8 events a second\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        let json = summary.json();
+        assert_eq!(
+            (&json["events"], &json["incidents"], &json["bad_lines"]),
+            (&4.into(), &1.into(), &1230.into())
+        );
+        assert_eq!(json["sources"], json!({"count": 1, "exact": true}));
+        assert_eq!(json["digest"], player.tally().digest());
+    }
+
+    #[test]
+    fn what_is_distinct_is_counted_up_to_the_bound() {
+        let mut distinct = Distinct::new(2);
+        for item in [1, 2, 1, 2] {
+            distinct.add(item);
+        }
+        assert_eq!(distinct.text(), "2");
+        distinct.add(3);
+        distinct.add(4);
+        assert_eq!(distinct.text(), "more than 2");
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        let grouped = [0, 999, 1000, 123_456, 1_234_567].map(grouped);
+        assert_eq!(grouped, ["0", "999", "1,000", "123,456", "1,234,567"]);
+    }
+}
