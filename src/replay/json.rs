@@ -24,10 +24,14 @@ pub fn read(line: &[u8]) -> Result<Record<'_>, Flaw> {
     if line.trim_ascii_start().first() != Some(&b'{') {
         return Err(Flaw::new("it is not a JSON object"));
     }
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| {
+    let line: Line<'_> = serde_json::from_slice(line.trim_ascii_end()).map_err(|error| {
         let words = error.to_string();
         // Which line it is, whoever reads a file knows better.
-        Flaw::new(&words.replace(" at line 1 column ", " at column "))
+        let words = match words.rsplit_once(" at line 1 column ") {
+            Some((why, column)) => format!("{why} (column {column})"),
+            None => words,
+        };
+        Flaw::new(&words)
     })?;
     Ok(Record {
         who: Who::new(line.client, line.client_name, &line.client_id)?,
@@ -149,7 +153,7 @@ mod tests {
     #[test]
     fn a_bad_line_says_why() {
         for (line, why) in [
-            ("{".to_owned(), "EOF while parsing an object at column 1"),
+            ("{".to_owned(), "EOF while parsing an object (column 1)"),
             (format!("{{{LEAST}}}"), "missing field `time`"),
             (format!("{{\"time\":-1,{LEAST}}}"), "a time"),
             (format!("{{\"time\":1e300,{LEAST}}}"), "seconds since 1970"),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::event::Timestamp;
 
-/// The last second of the year 9999, which is the last that RFC 3339 can express.
-const LAST: u64 = 253_402_300_799;
+/// The last second that is read: 9999-12-30T22:00:00Z. Later ones cannot be written as RFC 3339 in
+/// every time zone, so jiff has none.
+const LAST: u64 = 253_402_207_200;
 
 /// The time that a text says: RFC 3339 (`2026-11-24T03:12:09.123456Z`, any offset), or seconds
 /// since 1970 with or without a fraction (`1795489929.123456`). `None` if it says none, or one
-/// before 1970 or after 9999. What is finer than a microsecond is cut off.
+/// before 1970 or after the end of 9999. What is finer than a microsecond is cut off.
 pub fn parse(text: &str) -> Option<Timestamp> {
     if text
         .bytes()
