@@ -249,7 +249,7 @@ fn other_settings_can_be_tried_and_compared() {
         "{}",
         text.stdout
     );
-    let last = "3 incidents are the same, 1 appear, 1 disappear, 0 change";
+    let last = "incidents: 3 same, 1 new, 1 gone, 0 changed";
     assert_eq!(text.stderr.lines().last(), Some(last));
 }
 

@@ -23,7 +23,7 @@ use crate::replay::compare::{Comparison, Outcomes};
 use crate::replay::input::Input;
 use crate::replay::merge::{BadLines, Merge, Read};
 use crate::replay::player::{Player, Said};
-use crate::replay::summary::{Summary, grouped};
+use crate::replay::summary::{Summary, counted, grouped};
 use crate::server::alert::text;
 use crate::server::store::reader::{More, Selection};
 
@@ -50,11 +50,10 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
     if let Some(read) = &read {
         complain(read);
     }
-    let read = read.as_ref().map(|read| (args.files.len(), read));
-    stage.conclude(read, clock::since(began))?;
+    stage.conclude(read.as_ref(), clock::since(began))?;
     match read {
-        Some((_, read)) if read.lines > 0 && read.bad == read.lines => {
-            let words = format!("none of {} lines makes sense", grouped(read.lines));
+        Some(read) if read.lines > 0 && read.bad == read.lines => {
+            let words = format!("none of {} makes sense", counted(read.lines, "line"));
             Err(Failure::new(Kind::Runtime, words))
         }
         _ => Ok(()),
@@ -219,7 +218,7 @@ impl Stage {
     }
 
     /// Writes what is to be said at the end.
-    fn conclude(&self, read: Option<(usize, &Read)>, took: Duration) -> Result<(), Failure> {
+    fn conclude(&self, read: Option<&Read>, took: Duration) -> Result<(), Failure> {
         let summary = |player| Summary {
             read,
             tally: Player::tally(player),
@@ -246,8 +245,8 @@ impl Stage {
         let (same, (appear, disappear, change)) = (comparison.same, comparison.counts());
         tell(&match self.format {
             Format::Text => format!(
-                "under the first settings:\n{}under the second settings:\n{}{same} incidents are \
-                 the same, {appear} appear, {disappear} disappear, {change} change\n",
+                "under the first settings:\n{}under the second settings:\n{}incidents: {same} \
+                 same, {appear} new, {disappear} gone, {change} changed\n",
                 first.text(),
                 second.text(),
             ),

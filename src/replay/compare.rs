@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Value, json};
 
 use crate::event::Timestamp;
+use crate::replay::summary::counted;
 use crate::server::alert::{Alert, Severity, Subject};
 
 /// The most incidents of a replay that are compared.
@@ -196,13 +197,13 @@ impl Outcome {
 
     fn text(&self) -> String {
         format!(
-            "{} {:<6} {}  {} hits, {} clients, {} ports  [{}]  #{}",
+            "{} {:<6} {}  {}, {}, {}  [{}]  #{}",
             self.first_seen,
             self.severity.name(),
             self.subject(),
-            self.hits,
-            self.clients,
-            self.ports,
+            counted(self.hits, "hit"),
+            counted(self.clients, "client"),
+            counted(self.ports, "port"),
             self.detectors.join(" "),
             self.id,
         )
@@ -323,7 +324,7 @@ mod tests {
             changes[0].starts_with("- 1970-01-01T00:16:40Z low"),
             "{changes:?}"
         );
-        assert!(changes[0].contains("source 192.0.2.1  3 hits, 1 clients, 1 ports"));
+        assert!(changes[0].contains("source 192.0.2.1  3 hits, 1 client, 1 port"));
         assert!(changes[1].contains("source 192.0.2.3"), "{changes:?}");
     }
 

@@ -66,6 +66,8 @@ impl std::error::Error for MergeError {}
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Read {
+    /// Files that there are.
+    pub files: u64,
     /// Lines that should hold an event.
     pub lines: u64,
     /// Lines of these that do not.
@@ -109,6 +111,10 @@ impl Merge {
         let open = (0..files.len())
             .map(|index| Reverse((Timestamp::default(), index)))
             .collect();
+        let read = Read {
+            files: u64::try_from(files.len()).unwrap_or(u64::MAX),
+            ..Read::default()
+        };
         let file = |input| File {
             input,
             arrived: Timestamp::default(),
@@ -120,7 +126,7 @@ impl Merge {
             open,
             order: Order::new(MAX_WAITING),
             clients: Clients::new(clients),
-            read: Read::default(),
+            read,
             clock: Timestamp::default(),
             number: 0,
         }

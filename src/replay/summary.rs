@@ -117,8 +117,8 @@ impl Tally {
 /// A replay that is over.
 #[derive(Debug)]
 pub struct Summary<'a> {
-    /// How many files there were, and what was read of them; `None` for a store.
-    pub read: Option<(usize, &'a Read)>,
+    /// What was read of files; `None` for a store.
+    pub read: Option<&'a Read>,
     /// What came of it.
     pub tally: &'a Tally,
     /// How long it took.
@@ -134,21 +134,21 @@ impl Summary<'_> {
     pub fn text(&self) -> String {
         let tally = self.tally;
         let mut lines = Vec::new();
-        if let Some((files, read)) = self.read {
+        if let Some(read) = self.read {
             lines.push(format!(
-                "read       {} lines of {}; {} were bad, {} came later than the buffer",
-                grouped(read.lines),
-                counted(files, "file"),
+                "read       {} of {}; {} were bad, {} came later than the buffer",
+                counted(read.lines, "line"),
+                counted(read.files, "file"),
                 grouped(read.bad),
                 grouped(read.late),
             ));
         }
         lines.push(format!(
-            "events     {} of {} hits, {} sources, {} clients",
+            "events     {} with {}, from {}, on {}",
             grouped(tally.events),
-            grouped(tally.hits),
-            tally.sources.text(),
-            tally.clients.text(),
+            counted(tally.hits, "hit"),
+            tally.sources.text("source"),
+            tally.clients.text("client"),
         ));
         if let Some(first) = tally.first {
             let (last, days) = (tally.last, tally.days());
@@ -187,9 +187,9 @@ impl Summary<'_> {
     /// As one object.
     pub fn json(&self) -> Value {
         let tally = self.tally;
-        let read = self.read.map(|(_, read)| read);
+        let read = self.read;
         json!({
-            "files": self.read.map(|(files, _)| files),
+            "files": read.map(|read| read.files),
             "lines": read.map(|read| read.lines),
             "bad_lines": read.map(|read| read.bad),
             "late_lines": read.map(|read| read.late),
@@ -224,9 +224,13 @@ fn list(counts: &BTreeMap<&'static str, u64>) -> String {
     }
 }
 
-/// `1 file`, `2 files`.
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+/// `1 file`, `1,234 files`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!(
+        "{} {what}{}",
+        grouped(count),
+        if count == 1 { "" } else { "s" }
+    )
 }
 
 /// A number with its thousands apart: `1,234,567`.
@@ -279,8 +283,8 @@ impl<T: Eq + Hash> Distinct<T> {
         u64::try_from(self.seen.len()).unwrap_or(u64::MAX)
     }
 
-    fn text(&self) -> String {
-        let count = grouped(self.count());
+    fn text(&self, what: &str) -> String {
+        let count = counted(self.count(), what);
         match self.exactness {
             Exactness::Exact => count,
             Exactness::AtLeast => format!("more than {count}"),
@@ -308,19 +312,20 @@ mod tests {
         }
         player.finish(&mut said);
         let read = Read {
+            files: 1,
             lines: 1234,
             bad: 1230,
             ..Read::default()
         };
         let summary = Summary {
-            read: Some((1, &read)),
+            read: Some(&read),
             tally: player.tally(),
             took: Duration::from_millis(500),
         };
         let text = summary.text();
         for line in [
             "read       1,234 lines of 1 file; 1,230 were bad, 0 came later than the buffer\n",
-            "events     4 of 4 hits, 1 sources, 1 clients\n",
+            "events     4 with 4 hits, from 1 source, on 1 client\n",
             "time       1970-01-02T00:00:00Z to 1970-01-02T01:00:00Z, 0.0 days\n",
             "incidents  1, 24.0 a day\n",
             "took       0.50 s, 8 events a second\n",
@@ -342,10 +347,10 @@ mod tests {
         for item in [1, 2, 1, 2] {
             distinct.add(item);
         }
-        assert_eq!(distinct.text(), "2");
+        assert_eq!(distinct.text("file"), "2 files");
         distinct.add(3);
         distinct.add(4);
-        assert_eq!(distinct.text(), "more than 2");
+        assert_eq!(distinct.text("file"), "more than 2 files");
     }
 
     #[test]
