@@ -2,12 +2,12 @@
 
 use std::io::{self, IsTerminal as _, Read};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 /// How often it is drawn, in frames a second.
 const FRAMES: u8 = 5;
 
-/// A bar on standard error. There is none if that is no terminal, or if standard output is one as
+/// A bar on standard error, which goes when this is dropped. There is none if that is no terminal, or if standard output is one as
 /// well, on which the two would get in each other's way.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
@@ -44,7 +44,8 @@ impl Progress {
         } else {
             ProgressDrawTarget::stderr_with_hz(FRAMES)
         };
-        let bar = ProgressBar::with_draw_target(length, target);
+        let bar =
+            ProgressBar::with_draw_target(length, target).with_finish(ProgressFinish::AndClear);
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -63,10 +64,5 @@ impl Progress {
     /// Moves the bar on by so many.
     pub fn advance(&self, by: u64) {
         self.0.inc(by);
-    }
-
-    /// Takes the bar away.
-    pub fn end(&self) {
-        self.0.finish_and_clear();
     }
 }

@@ -74,6 +74,8 @@ fn replay_files(
     settings: &ServerSettings,
     stage: &mut Stage,
 ) -> Result<(Read, More), Failure> {
+    // All files are open at once. If the limit cannot be raised, it may do all the same.
+    drop(rlimit::increase_nofile_limit(u64::MAX));
     let lengths = args.files.iter().map(|path| length(path));
     let progress = Progress::of_bytes(lengths.sum(), stage.output());
     let inputs = args
@@ -94,7 +96,6 @@ fn replay_files(
             return Ok((merge.read(), More::Enough));
         }
     }
-    progress.end();
     Ok((merge.read(), More::Please))
 }
 
@@ -130,7 +131,6 @@ fn replay_store(args: &ReplayArgs, stage: &mut Stage) -> Result<More, Failure> {
             Err(_) => More::Enough,
         }
     })?;
-    progress.end();
     outcome
 }
 
@@ -199,6 +199,9 @@ impl Stage {
     /// Lets each engine take a step, and writes or keeps what it says.
     fn step(&mut self, step: impl Fn(&mut Player, &mut Vec<Said>)) -> Result<More, Failure> {
         step(&mut self.first, &mut self.said);
+        if self.said.is_empty() && self.second.is_none() {
+            return Ok(More::Please);
+        }
         let Some(second) = &mut self.second else {
             let format = self.format;
             let lines = self.said.drain(..).map(|said| match format {

@@ -16,7 +16,7 @@ use crate::sanitize;
 pub const MAX_LINE: usize = 64 * 1024;
 
 /// How much is read at once, in bytes.
-const CHUNK: usize = 128 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 /// A file that is read.
 pub struct Input {
