@@ -32,6 +32,15 @@ impl Timestamp {
         }
     }
 
+    /// RFC 3339 in UTC, to the microsecond, so that nothing is lost: `2026-11-24T03:12:09.123456Z`.
+    pub fn exact(self) -> String {
+        let micros = i64::try_from(self.0).unwrap_or(i64::MAX);
+        match jiff::Timestamp::from_microsecond(micros) {
+            Ok(exact) => format!("{exact:.6}"),
+            Err(_) => self.to_string(),
+        }
+    }
+
     /// The time that lies `span` later, or the last one there is.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {

@@ -10,6 +10,11 @@ pub use crate::server::correlate;
 pub use crate::server::session::{handshake as server_handshake, refusal};
 pub use crate::wire::{auth, frame, message};
 
+/// Files of events.
+pub mod replay {
+    pub use crate::replay::{csv, input, json, merge, record};
+}
+
 /// The words all of them speak in.
 pub mod event {
     pub use crate::event::{ClientId, Event, Hit, Probe, Timestamp};

@@ -17,6 +17,8 @@
 //!    [`Alert`](server::alert::Alert).
 //! 6. The alert goes to the [sinks](server::sink).
 //!
+//! [`replay`] gives recorded events to the same engine, without a server.
+//!
 //! [`cli`] says what can be typed, [`config`] what can be set, and [`command`] brings both
 //! together with the parts above. `docs/architecture.md` says which module may use which.
 
@@ -35,6 +37,7 @@ pub mod fuzzing;
 mod logging;
 mod metrics;
 mod net;
+mod replay;
 mod sanitize;
 mod seldom;
 mod server;

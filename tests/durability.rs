@@ -240,7 +240,7 @@ fn events_are_selected_and_written_in_each_form() {
     let lines: Vec<_> = csv.lines().collect();
     assert_eq!(
         lines[0],
-        "time,client,source,source_port,trap_port,probe,count"
+        "time,client,source,source_port,trap_port,probe,count,received,sequence,client_id"
     );
     assert_eq!(lines.len(), 4, "{csv}");
     assert!(

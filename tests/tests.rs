@@ -33,6 +33,9 @@ mod traps;
 /// What outlives kills, full disks and damage.
 mod durability;
 
+/// Recorded events through the engine.
+mod replay;
+
 /// What is shipped beside the server and the client: examples of settings, and small commands.
 mod shipped;
 

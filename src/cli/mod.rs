@@ -6,6 +6,7 @@
 pub mod client;
 pub mod evaluate;
 pub mod records;
+pub mod replay;
 pub mod secret;
 pub mod server;
 
@@ -20,6 +21,7 @@ use log::LevelFilter;
 use crate::cli::client::ClientArgs;
 use crate::cli::evaluate::EvaluateArgs;
 use crate::cli::records::{AlertsArgs, ClientsArgs, EventsArgs};
+use crate::cli::replay::ReplayArgs;
 use crate::cli::server::ServerArgs;
 use crate::config::server::Format;
 
@@ -97,6 +99,9 @@ pub enum Command {
     /// Measure how well the detectors do, on fleets and attackers that are made up
     #[command(after_help = evaluate::EXAMPLES)]
     Evaluate(EvaluateArgs),
+    /// Give recorded events to the engine: what would have been said, under which settings
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(ReplayArgs),
     /// Make a self-signed certificate and key for --cert and --key
     #[command(after_help = CERT_EXAMPLES)]
     Cert(CertArgs),

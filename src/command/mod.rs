@@ -6,7 +6,9 @@ mod client;
 mod completions;
 mod evaluate;
 mod ports;
+mod progress;
 mod records;
+mod replay;
 mod server;
 mod signals;
 mod standalone;
@@ -28,6 +30,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Events(args) => records::events(&args),
         Command::Clients(args) => records::clients(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Cert(args) => cert::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Ports(args) => ports::run(&args),

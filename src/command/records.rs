@@ -14,6 +14,7 @@ use crate::config::server::{Format, Network};
 use crate::config::state;
 use crate::event::{Event, Timestamp};
 use crate::exit::{Failure, Kind};
+use crate::replay::{csv, json};
 use crate::server::store::FILE;
 use crate::server::store::reader::{More, Reader, Selection, StoredClient, StoredIncident, Which};
 use crate::server::store::record::ports;
@@ -77,7 +78,8 @@ pub fn clients(args: &ClientsArgs) -> Result<(), Failure> {
     }
 }
 
-fn open(args: &StoreArgs) -> Result<Reader, Failure> {
+/// The store that is meant.
+pub fn open(args: &StoreArgs) -> Result<Reader, Failure> {
     let path = state::folder(args.state_dir.as_deref())
         .join("server")
         .join(FILE);
@@ -172,7 +174,7 @@ fn write_events(
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut outcome = match format {
-        EventFormat::Csv => writeln!(out, "time,client,source,source_port,trap_port,probe,count"),
+        EventFormat::Csv => csv::write_header(&mut out),
         EventFormat::Text | EventFormat::Json => Ok(()),
     };
     let mut left = limit;
@@ -183,8 +185,10 @@ fn write_events(
         left -= 1;
         outcome = match format {
             EventFormat::Text => writeln!(out, "{}", event_text(event, name)),
-            EventFormat::Json => writeln!(out, "{}", event_object(event, name)),
-            EventFormat::Csv => event_csv(&mut out, event, name),
+            EventFormat::Json => json::line(event, name)
+                .map_err(io::Error::from)
+                .and_then(|line| writeln!(out, "{line}")),
+            EventFormat::Csv => csv::write(&mut out, event, name),
         };
         More::Please
     })?;
@@ -210,37 +214,6 @@ fn event_text(event: &Event, name: &str) -> String {
         hit.probe.name(),
         hit.count
     )
-}
-
-fn event_object(event: &Event, name: &str) -> Value {
-    let hit = &event.hit;
-    json!({
-        "time": event.at.precise(),
-        "received": event.received.precise(),
-        "client": event.client.to_string(),
-        "client_name": name,
-        "sequence": event.sequence,
-        "source": hit.source.to_string(),
-        "source_port": hit.source_port,
-        "trap_port": hit.trap_port,
-        "probe": hit.probe.name(),
-        "count": hit.count,
-    })
-}
-
-fn event_csv(out: &mut impl Write, event: &Event, name: &str) -> io::Result<()> {
-    let hit = &event.hit;
-    let mut record = csv::Writer::from_writer(out);
-    record.write_record([
-        event.at.precise(),
-        name.to_owned(),
-        hit.source.to_string(),
-        hit.source_port.to_string(),
-        hit.trap_port.to_string(),
-        hit.probe.name().to_owned(),
-        hit.count.to_string(),
-    ])?;
-    record.flush()
 }
 
 fn object(client: &StoredClient) -> Value {

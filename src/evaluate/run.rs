@@ -84,7 +84,7 @@ impl Run {
         let mut engine = Correlator::new(&settings);
         for client in &fleet.clients {
             let _there_is_room = engine.welcome(client.id, &client.name, BEGIN);
-            engine.lives_at(client.id, client.address.into());
+            engine.lives_at(client.id, client.address);
             engine.owns(client.id, &client.traps);
         }
         engine

@@ -323,6 +323,7 @@ mod tests {
             ports: sampled(Vec::new()),
             sources: sampled(sources.iter().map(|source| (*source, 1)).collect()),
             shape: None,
+            recurrence: 0,
             statistics: Vec::new(),
             attack: Vec::new(),
             explain: String::new(),

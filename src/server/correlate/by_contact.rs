@@ -56,9 +56,6 @@ fn explained(incidents: &Incidents) -> impl Fn(&Sighting) -> bool {
 impl Correlator {
     /// Looks at a first contact.
     pub fn see_contact(&mut self, case: &Case, sight: &Sight, alerts: &mut Vec<Alert>) {
-        if self.incidents.is_open(case.key()) {
-            return;
-        }
         self.see_port_surge(case, alerts);
         self.see_client_surge(case, alerts);
         self.see_overlap(case, sight, alerts);
@@ -68,50 +65,57 @@ impl Correlator {
     }
 
     fn see_port_surge(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
-        let subjects = self.contacts.ports.len();
         let rule = Rule::from(&self.detectors.port_surge);
+        let subjects = self.contacts.ports.len();
         let usual = &mut self.contacts.usual_of_ports;
         let prior = usual.add(case.sighting.at, subjects, &rule);
         let contacts = &mut self.contacts.ports.touch(case.sighting.port).contacts;
         let minutes = contacts.add(case.sighting, &prior);
-        if let Some(statistic) = rule.judge(minutes, subjects.max(1)) {
-            let recent = contacts.of_the_last_hour(case.sighting.at, explained(&self.incidents));
-            if rule.is_met_by(&recent) {
-                contacts.renew(&prior);
-                self.surge(Side::Port, statistic, &recent, case, alerts);
-            }
+        if let Some(statistic) = rule.judge(minutes, subjects) {
+            self.surge(Side::Port, statistic, case, alerts);
         }
     }
 
     fn see_client_surge(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
-        let subjects = self.clients.len();
         let rule = Rule::from(&self.detectors.client_surge);
+        let subjects = self.clients.len();
         let usual = &mut self.contacts.usual_of_clients;
         let prior = usual.add(case.sighting.at, subjects, &rule);
         let contacts = self.contacts.clients.touch(case.sighting.client);
         let minutes = contacts.add(case.sighting, &prior);
-        if let Some(statistic) = rule.judge(minutes, subjects.max(1)) {
-            let recent = contacts.of_the_last_hour(case.sighting.at, explained(&self.incidents));
-            if rule.is_met_by(&recent) {
-                contacts.renew(&prior);
-                self.surge(Side::Client, statistic, &recent, case, alerts);
-            }
+        if let Some(statistic) = rule.judge(minutes, subjects) {
+            self.surge(Side::Client, statistic, case, alerts);
         }
     }
 
-    fn surge(
-        &mut self,
-        side: Side,
-        statistic: Statistic,
-        contacts: &[Sighting],
-        case: &Case,
-        alerts: &mut Vec<Alert>,
-    ) {
+    /// There is more than usual. Without the contacts of sources that have an incident, is it
+    /// enough to speak of?
+    fn surge(&mut self, side: Side, statistic: Statistic, case: &Case, alerts: &mut Vec<Alert>) {
         let subject = side.subject(&case.sighting);
-        if let Some(incident) = self.incidents.get_mut(Key::Scan(subject)) {
+        let key = Key::Scan(subject);
+        let open = self.incidents.get_mut(key);
+        if open.is_some_and(|incident| incident.statistics.contains_key(&statistic.detector)) {
+            return;
+        }
+        let (rule, contacts) = match side {
+            Side::Port => (
+                Rule::from(&self.detectors.port_surge),
+                &mut self.contacts.ports.touch(case.sighting.port).contacts,
+            ),
+            Side::Client => (
+                Rule::from(&self.detectors.client_surge),
+                self.contacts.clients.touch(case.sighting.client),
+            ),
+        };
+        let recent = contacts.of_the_last_hour(case.sighting.at, explained(&self.incidents));
+        if !rule.is_met_by(&recent) {
+            return;
+        }
+        contacts.renew();
+        if let Some(incident) = self.incidents.get_mut(key) {
             incident.trip(statistic);
         } else {
-            self.attribute(subject, statistic, contacts, case, alerts);
+            self.attribute(subject, statistic, &recent, case, alerts);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::config::server::Correlation;
 use crate::event::ClientId;
 use crate::server::alert::{Alert, Source, Statistic, Subject};
 use crate::server::correlate::Correlator;
-use crate::server::correlate::by_source::Case;
+use crate::server::correlate::by_source::{Blamed, Case};
 use crate::server::correlate::frequency::{History, Rule};
 use crate::server::correlate::incidents::{Finding, Key};
 use crate::server::correlate::lateral_movement::Intruder;
@@ -97,20 +97,17 @@ impl Correlator {
         let rule = *self.rule(side);
         let views = self.sides.views(side, &sighting);
         let fired = views.all.add(sighting, &rule);
-        if let Some(incident) = self.incidents.get_mut(case.key()) {
+        let key = Key::Scan(side.subject(&sighting));
+        if case.blamed == Blamed::Yes {
+            if let (Some(statistic), Some(incident)) = (fired, self.incidents.get_mut(case.key())) {
+                incident.trip(statistic);
+            }
+        } else if let Some(incident) = self.incidents.get_mut(key) {
+            incident.receive(&sighting, case.now);
             if let Some(statistic) = fired {
                 incident.trip(statistic);
             }
-            return;
-        }
-        let alarm = views.unexplained.add(sighting, &rule);
-        let key = Key::Scan(side.subject(&sighting));
-        if let Some(incident) = self.incidents.get_mut(key) {
-            incident.receive(&sighting, case.now);
-            if let Some(statistic) = alarm {
-                incident.trip(statistic);
-            }
-        } else if alarm.is_some() {
+        } else if views.unexplained.add(sighting, &rule).is_some() {
             self.explain(side, case, &rule, alerts);
         }
     }

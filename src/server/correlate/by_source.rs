@@ -27,6 +27,17 @@ pub struct Case {
     pub zone: Zone,
     /// When the server got it.
     pub now: Timestamp,
+    /// Whether there is an incident about its source, as far as has been looked.
+    pub blamed: Blamed,
+}
+
+/// Whether there is an incident about a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blamed {
+    /// There is.
+    Yes,
+    /// There is none.
+    No,
 }
 
 impl Case {
@@ -43,7 +54,7 @@ impl Case {
 
 impl Correlator {
     /// Looks at an event from the side of its source.
-    pub fn see_source(&mut self, case: &Case, alerts: &mut Vec<Alert>) -> Sight {
+    pub fn see_source(&mut self, case: &mut Case, alerts: &mut Vec<Alert>) -> Sight {
         let sight = self.sources.visit(
             &case.sighting,
             case.zone,
@@ -59,6 +70,7 @@ impl Correlator {
         );
         let findings = self.judge_source(case, &sight);
         if let Some(incident) = self.incidents.get_mut(case.key()) {
+            case.blamed = Blamed::Yes;
             incident.receive(&case.sighting, case.now);
             for finding in &findings {
                 incident.trip(*finding);
@@ -66,6 +78,7 @@ impl Correlator {
         } else if let Some(first) = findings.first() {
             self.blame(case, *first, alerts);
             if let Some(incident) = self.incidents.get_mut(case.key()) {
+                case.blamed = Blamed::Yes;
                 for finding in &findings {
                     incident.trip(*finding);
                 }
@@ -90,9 +103,10 @@ impl Correlator {
                 findings.extend(self.repeats.add(&case.sighting, &self.detectors.hammering));
             }
         }
-        if let Some(suspect) = suspect {
+        let tier = self.sources.tier_mut(case.zone);
+        if let Some(suspect) = sight.place.and_then(|place| tier.get_mut(place)) {
             let settings = self.detectors.persistent_source;
-            findings.extend(persistent_source::judge(suspect.days, settings));
+            findings.extend(persistent_source::judge(&mut suspect.days, settings));
         }
         if sight.pause >= self.detectors.returning_source.silence.get() {
             let settings = &self.detectors.returning_source;
@@ -143,6 +157,9 @@ impl Correlator {
     /// Opens an incident about the case's source, with all that is remembered of it that bears on
     /// the finding.
     pub fn blame(&mut self, case: &Case, statistic: Statistic, alerts: &mut Vec<Alert>) {
+        if !self.incidents.has_room(case.now, &self.clients, alerts) {
+            return;
+        }
         let tier = self.sources.tier_mut(case.zone);
         let suspect = tier.find_mut(case.source());
         let touches = match suspect {

@@ -1,11 +1,12 @@
 //! The fleet as the engine knows it: names, progress in the sequences, last signs of life.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::event::{ClientId, Timestamp};
+use crate::server::correlate::table::Fast;
 
 /// All clients that were ever welcomed, up to a bound.
 #[derive(Debug)]
@@ -14,12 +15,12 @@ pub struct Clients {
     patience: Duration,
     known: BTreeMap<ClientId, (Handle, Client)>,
     handles: Handles,
-    addresses: BTreeMap<IpAddr, ClientId>,
-    owners: BTreeMap<u16, u64>,
+    addresses: HashMap<IpAddr, ClientId, Fast>,
+    owners: HashMap<u16, u64, Fast>,
 }
 
 /// A client in four bytes: small numbers, used again when a client is forgotten. 0 is nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle(pub u32);
 
 impl Handle {
@@ -33,6 +34,7 @@ impl Handle {
 #[derive(Debug, Default)]
 struct Handles {
     bearers: Vec<Option<ClientId>>,
+    of: HashMap<ClientId, Handle, Fast>,
     free: BTreeSet<Handle>,
 }
 
@@ -41,19 +43,21 @@ impl Handles {
         if self.bearers.is_empty() {
             self.bearers.push(None);
         }
-        if let Some(handle) = self.free.pop_first() {
-            if let Some(bearer) = self.bearers.get_mut(handle.index()) {
-                *bearer = Some(id);
-            }
-            return handle;
+        let handle = self.free.pop_first().unwrap_or_else(|| {
+            self.bearers.push(None);
+            Handle(u32::try_from(self.bearers.len() - 1).unwrap_or(0))
+        });
+        if let Some(bearer) = self.bearers.get_mut(handle.index()) {
+            *bearer = Some(id);
         }
-        self.bearers.push(Some(id));
-        Handle(u32::try_from(self.bearers.len() - 1).unwrap_or(0))
+        self.of.insert(id, handle);
+        handle
     }
 
     fn take(&mut self, handle: Handle) {
-        if let Some(bearer) = self.bearers.get_mut(handle.index()) {
-            *bearer = None;
+        let bearer = self.bearers.get_mut(handle.index());
+        if let Some(id) = bearer.and_then(Option::take) {
+            self.of.remove(&id);
             self.free.insert(handle);
         }
     }
@@ -116,8 +120,8 @@ impl Clients {
             patience,
             known: BTreeMap::new(),
             handles: Handles::default(),
-            addresses: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            addresses: HashMap::default(),
+            owners: HashMap::default(),
         }
     }
 
@@ -238,7 +242,7 @@ impl Clients {
 
     /// A client's handle.
     pub fn handle(&self, id: ClientId) -> Handle {
-        self.known.get(&id).map_or(Handle(0), |(handle, _)| *handle)
+        self.handles.of.get(&id).copied().unwrap_or_default()
     }
 
     /// Who bears a handle.

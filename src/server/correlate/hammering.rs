@@ -13,12 +13,16 @@ use crate::config::detectors::Hammering;
 use crate::event::Timestamp;
 use crate::server::alert::{Detector, Measure, Rhythm, Source, Statistic};
 use crate::server::correlate::sighting::{Sighting, Trap};
+use crate::server::correlate::sources::hash::Secret;
+use crate::server::correlate::sources::suspect::Key;
 use crate::server::correlate::table::Table;
 
 /// The buckets of triples that repeat.
 #[derive(Debug)]
 pub struct Repeats {
-    buckets: Table<(Source, Trap), Bucket>,
+    secret: Secret,
+    /// By a hash of the triple that nobody can foresee.
+    buckets: Table<u64, Bucket>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,8 +45,9 @@ const TRIPLES: usize = 65_536;
 
 impl Repeats {
     /// Nothing has repeated yet.
-    pub fn new() -> Self {
+    pub fn new(secret: Secret) -> Self {
         Self {
+            secret,
             buckets: Table::new(TRIPLES),
         }
     }
@@ -52,10 +57,9 @@ impl Repeats {
         if !settings.enabled {
             return None;
         }
-        let triple = (
-            Source::of(sighting.source),
-            Trap::new(sighting.handle, sighting.port),
-        );
+        let source = Key::source(Source::of(sighting.source));
+        let trap = Trap::new(sighting.handle, sighting.port);
+        let triple = self.secret.hash(source.number()).with(trap.number()).bits();
         let bucket = self.buckets.touch(triple);
         let capacity = settings.capacity.get();
         bucket.add(sighting, settings.leak.get());
@@ -134,7 +138,7 @@ mod tests {
     }
 
     fn full_at(gaps: impl Iterator<Item = u64>) -> Option<(usize, Statistic)> {
-        let mut repeats = Repeats::new();
+        let mut repeats = Repeats::new(Secret::default());
         let mut at = 0;
         gaps.enumerate().find_map(|(number, gap)| {
             at += gap;

@@ -5,7 +5,9 @@
 //! said, and what is said is what was known when it was due. So the same events give the same
 //! alerts, however often the engine is told the time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::event::{ClientId, Timestamp};
@@ -28,6 +30,33 @@ pub enum Key {
     Health(Detector, Subject),
 }
 
+impl Hash for Key {
+    /// In one go: this is done several times for each event.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (kind, subject) = match self {
+            Self::Scan(subject) => (0, subject),
+            Self::Silence(subject) => (1, subject),
+            Self::Health(_, subject) => (2, subject),
+        };
+        let number = match subject {
+            Subject::Source(source) => number(source.address()),
+            Subject::Network(network) => number(network.address()) ^ 1,
+            Subject::Port(port) => u128::from(*port),
+            Subject::Client(client) => u128::from_be_bytes(client.0),
+            Subject::Fleet => 1 << 17,
+            Subject::Server => 1 << 18,
+        };
+        state.write_u128(number ^ kind << 20);
+    }
+}
+
+const fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
 /// What leads to an incident.
 #[derive(Debug)]
 pub struct Finding<'a> {
@@ -48,17 +77,28 @@ pub struct Finding<'a> {
 pub struct Incidents {
     bound: usize,
     spans: Spans,
-    open: BTreeMap<Key, Incident>,
+    open: HashMap<Key, Open, Fixed>,
+    /// How many of them are about hits: those count against the bound.
+    scans: usize,
     /// When each of them has to be looked at next, or earlier.
     timers: BTreeSet<(Timestamp, Key)>,
-    wakes: BTreeMap<Key, Timestamp>,
     /// Those that have changed since alerts were last collected.
-    touched: BTreeSet<Key>,
+    touched: Vec<Key>,
     dormant: Dormant,
     doubtful: BTreeSet<ClientId>,
     unopened: u64,
     room_sought: Timestamp,
 }
+
+/// An open incident with its timer.
+#[derive(Debug)]
+struct Open {
+    incident: Incident,
+    wake: Option<Timestamp>,
+}
+
+/// Hashes that are the same in every run.
+type Fixed = BuildHasherDefault<DefaultHasher>;
 
 /// How incidents hang together over time.
 #[derive(Clone, Copy, Debug)]
@@ -87,10 +127,10 @@ impl Incidents {
         Self {
             bound,
             spans,
-            open: BTreeMap::new(),
+            open: HashMap::default(),
+            scans: 0,
             timers: BTreeSet::new(),
-            wakes: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             dormant: Dormant::new(bound.saturating_mul(DORMANT)),
             doubtful: BTreeSet::new(),
             unopened: 0,
@@ -105,9 +145,11 @@ impl Incidents {
 
     /// The incident about `key`, if it is open.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Incident> {
-        let incident = self.open.get_mut(&key)?;
-        self.touched.insert(key);
-        Some(incident)
+        let open = self.open.get_mut(&key)?;
+        if !self.touched.contains(&key) {
+            self.touched.push(key);
+        }
+        Some(&mut open.incident)
     }
 
     /// Whether an incident about `key` is open.
@@ -125,6 +167,15 @@ impl Incidents {
         self.unopened
     }
 
+    /// Whether one more could be opened at `now`; those that are calm give way.
+    pub fn has_room(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) -> bool {
+        let room = self.scans < self.bound || self.make_room(now, clients, alerts);
+        if !room {
+            self.unopened += 1;
+        }
+        room
+    }
+
     /// What this client alone reports is not believed from now on.
     pub fn doubt(&mut self, client: ClientId) {
         self.doubtful.insert(client);
@@ -135,8 +186,7 @@ impl Incidents {
         let Some(first) = finding.evidence.first() else {
             return;
         };
-        if self.open.len() >= self.bound && !self.make_room(finding.received, clients, alerts) {
-            self.unopened += 1;
+        if !self.has_room(finding.received, clients, alerts) {
             return;
         }
         let detector = finding.statistic.detector;
@@ -162,14 +212,19 @@ impl Incidents {
 
     /// Puts an incident among the open ones.
     pub fn put(&mut self, key: Key, incident: Incident) {
-        self.open.insert(key, incident);
-        self.touched.insert(key);
+        let wake = None;
+        let former = self.open.insert(key, Open { incident, wake });
+        if former.is_none() && matches!(key, Key::Scan(_)) {
+            self.scans += 1;
+        }
+        self.touched.push(key);
     }
 
     /// The alerts that what has happened since the last call gives rise to.
     pub fn collect(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        for key in std::mem::take(&mut self.touched) {
-            let Some(incident) = self.open.get_mut(&key) else {
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            let Some(Open { incident, .. }) = self.open.get_mut(&key) else {
                 continue;
             };
             incident.circumstances.fleet = clients.len();
@@ -177,16 +232,17 @@ impl Incidents {
             tell(incident, now, clients, alerts);
             self.schedule(key);
         }
+        self.touched = touched;
     }
 
     /// Says what was due by `now`, in the order in which it was.
     pub fn advance(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
         while let Some((due, key)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
             self.timers.remove(&(due, key));
-            self.wakes.remove(&key);
-            let Some(incident) = self.open.get_mut(&key) else {
+            let Some(Open { incident, wake }) = self.open.get_mut(&key) else {
                 continue;
             };
+            *wake = None;
             if ends(key, incident, self.spans.quiet).is_some_and(|end| end <= due) {
                 self.close(key, due, clients, alerts);
             } else {
@@ -198,12 +254,13 @@ impl Incidents {
 
     /// Closes an incident, if it is open.
     pub fn close(&mut self, key: Key, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        if let Some(incident) = self.open.remove(&key) {
-            if let Some(wake) = self.wakes.remove(&key) {
+        if let Some(Open { incident, wake }) = self.open.remove(&key) {
+            if let Some(wake) = wake {
                 self.timers.remove(&(wake, key));
             }
             alerts.push(describe(&incident, Action::Close, now, clients));
             if matches!(key, Key::Scan(_)) {
+                self.scans -= 1;
                 let severity = incident.severity();
                 self.dormant.put(
                     key,
@@ -221,47 +278,55 @@ impl Incidents {
 
     /// Says everything that is still unsaid.
     pub fn flush(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        for incident in self
-            .open
-            .values_mut()
-            .filter(|incident| incident.has_news())
-        {
-            incident.told(now);
-            alerts.push(describe(incident, Action::Update, now, clients));
+        for key in self.keys() {
+            let Some(Open { incident, .. }) = self.open.get_mut(&key) else {
+                continue;
+            };
+            if incident.has_news() {
+                incident.told(now);
+                alerts.push(describe(incident, Action::Update, now, clients));
+            }
         }
+    }
+
+    /// What is open, in a certain order.
+    fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<_> = self.open.keys().copied().collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Takes up what is known from before a restart: what is not in `memories`, by its id or by
     /// what it is about, is not open. The ids of those that are not here are returned.
     pub fn resume(&mut self, memories: &BTreeMap<String, Memory>) -> Vec<String> {
         let mut lost = BTreeMap::new();
-        let known: BTreeSet<_> = self
-            .open
-            .values()
-            .map(|incident| incident.id.clone())
-            .collect();
-        for (id, memory) in memories.iter().filter(|(id, _)| !known.contains(*id)) {
+        let known: BTreeSet<_> = self.open.values().map(|it| &it.incident.id).collect();
+        for (id, memory) in memories.iter().filter(|(id, _)| !known.contains(id)) {
             lost.insert(Key::Scan(memory.subject), id);
         }
-        self.open.retain(|key, incident| {
-            if let Some(id) = lost
-                .get(key)
-                .filter(|_| !memories.contains_key(&incident.id))
-            {
-                incident.id.clone_from(*id);
-                lost.remove(key);
+        for key in self.keys() {
+            let Some(Open { incident, wake }) = self.open.get_mut(&key) else {
+                continue;
+            };
+            *wake = None;
+            if !memories.contains_key(&incident.id) {
+                if let Some(id) = lost.remove(&key) {
+                    incident.id.clone_from(id);
+                }
             }
-            let memory = memories.get(&incident.id);
-            memory.is_some_and(|memory| {
-                incident.remember(memory);
-                true
-            })
-        });
+            match memories.get(&incident.id) {
+                Some(memory) => incident.remember(memory),
+                None => {
+                    self.open.remove(&key);
+                    if matches!(key, Key::Scan(_)) {
+                        self.scans -= 1;
+                    }
+                }
+            }
+        }
         self.touched.clear();
         self.timers.clear();
-        self.wakes.clear();
-        let keys: Vec<_> = self.open.keys().copied().collect();
-        for key in keys {
+        for key in self.keys() {
             self.schedule(key);
         }
         lost.into_values().cloned().collect()
@@ -276,24 +341,21 @@ impl Incidents {
 
     /// Sees to it that an incident is looked at when it has to be.
     fn schedule(&mut self, key: Key) {
-        let Some(incident) = self.open.get(&key) else {
+        let Some(Open { incident, wake }) = self.open.get_mut(&key) else {
             return;
         };
         let end = ends(key, incident, self.spans.quiet);
-        let Some(wake) = end.into_iter().chain(incident.next_update()).min() else {
+        let Some(next) = end.into_iter().chain(incident.next_update()).min() else {
             return;
         };
         // To be woken too early costs little; an end that moves away with each hit stays put.
-        match self.wakes.get(&key) {
-            Some(known) if *known <= wake => {}
-            known => {
-                if let Some(known) = known {
-                    self.timers.remove(&(*known, key));
-                }
-                self.timers.insert((wake, key));
-                self.wakes.insert(key, wake);
-            }
+        if wake.is_some_and(|known| known <= next) {
+            return;
         }
+        if let Some(known) = wake.replace(next) {
+            self.timers.remove(&(known, key));
+        }
+        self.timers.insert((next, key));
     }
 
     /// Closes incidents that have been quiet for a while, if any have; whether there is room now.
@@ -302,14 +364,16 @@ impl Incidents {
             return false;
         }
         self.room_sought = now;
-        let calm = self.open.iter().filter(|(key, incident)| {
-            matches!(key, Key::Scan(_)) && now.since(incident.heard) >= CALM
-        });
-        let calm: Vec<_> = calm.map(|(key, _)| *key).collect();
+        let calm = |key: &Key| {
+            let open = self.open.get(key);
+            let quiet = open.is_some_and(|open| now.since(open.incident.heard) >= CALM);
+            quiet && matches!(key, Key::Scan(_))
+        };
+        let calm: Vec<_> = self.keys().into_iter().filter(calm).collect();
         for key in calm {
             self.close(key, now, clients, alerts);
         }
-        self.open.len() < self.bound
+        self.scans < self.bound
     }
 }
 

@@ -9,18 +9,19 @@
 //! An hour must have brought a thousand hits or new sources of the client before it counts, and
 //! there must be eight clients that report anything: else there is nothing to compare it with.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::config::detectors::LyingClient;
 use crate::event::Timestamp;
 use crate::server::alert::{Detector, Measure, Statistic};
 use crate::server::correlate::clients::Handle;
+use crate::server::correlate::table::Fast;
 
 /// What clients have reported within the hour.
 #[derive(Debug, Default)]
 pub struct Reports {
     hour: u64,
-    of: BTreeMap<Handle, Report>,
+    of: HashMap<Handle, Report, Fast>,
     new_sources: u64,
     /// What all but one in a hundred clients stayed below in the hour before.
     usual: u64,

@@ -54,6 +54,7 @@ use crate::server::alert::{Alert, Detector};
 use crate::server::correlate::allow::AllowList;
 use crate::server::correlate::by_contact::Contacts;
 use crate::server::correlate::by_side::Sides;
+use crate::server::correlate::by_source::{Blamed, Case};
 use crate::server::correlate::chance::Chance;
 use crate::server::correlate::clients::{Client, Clients, Fresh, Room};
 use crate::server::correlate::dormant::Closed;
@@ -65,8 +66,8 @@ use crate::server::correlate::incidents::{Incidents, Key, Spans};
 use crate::server::correlate::lateral_movement::Lateral;
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::silent_client::SilentClient;
-use crate::server::correlate::sources::Sources;
 use crate::server::correlate::sources::hash::Secret;
+use crate::server::correlate::sources::{Novelty, Sources};
 use crate::server::correlate::zones::{Zone, Zones};
 
 /// The correlation tables and all rules over them.
@@ -137,7 +138,7 @@ impl Correlator {
             sources: Sources::new(settings.memory.bytes(), secret),
             sides: Sides::new(clients),
             contacts: Contacts::new(clients),
-            repeats: Repeats::new(),
+            repeats: Repeats::new(secret),
             silent: SilentClient::new(settings.detectors.silent_client, heartbeat),
             health: Health::default(),
             incidents: Incidents::new(room(limits.incidents), spans(settings)),
@@ -228,21 +229,23 @@ impl Correlator {
     pub fn event(&mut self, event: &Event, alerts: &mut Vec<Alert>) {
         let now = event.received;
         self.incidents.advance(now, &self.clients, alerts);
+        self.look_after_health(now);
         let sighting = Sighting::new(event, self.clients.handle(event.client));
         let name = || self.clients.name(sighting.client);
         if !self.allow.is_empty() && self.allow.covers(&sighting, &name()) {
             return;
         }
         self.calibrate(now);
-        let case = by_source::Case {
+        let mut case = Case {
             sighting,
             proof: event.hit.probe.into(),
             zone: self.zone(sighting.source),
             now,
+            blamed: Blamed::No,
         };
-        let sight = self.see_source(&case, alerts);
+        let sight = self.see_source(&mut case, alerts);
         self.see_sides(&case, alerts);
-        if sight.novelty == sources::Novelty::First {
+        if sight.novelty == Novelty::First && case.blamed == Blamed::No {
             self.see_contact(&case, &sight, alerts);
         }
         self.see_reporter(&case, &sight, alerts);

@@ -15,6 +15,7 @@ use crate::server::alert::{Detector, Measure, Statistic};
 pub struct Days {
     last: u32,
     bits: u32,
+    told: u32,
 }
 
 impl Days {
@@ -39,14 +40,19 @@ impl Days {
     }
 }
 
-/// Whether a source has come on too many days.
-pub fn judge(days: Days, settings: PersistentSource) -> Option<Statistic> {
+/// Whether a source has come on too many days. One that goes on is told of once in `within` days.
+pub fn judge(days: &mut Days, settings: PersistentSource) -> Option<Statistic> {
     let (threshold, within) = (settings.days.get().into(), settings.within.get().into());
-    let days = days.count(within);
-    (settings.enabled && days >= threshold).then_some(Statistic {
+    let count = days.count(within);
+    let lately = days.told > 0 && days.last < days.told.saturating_add(within);
+    if !settings.enabled || count < threshold || lately {
+        return None;
+    }
+    days.told = days.last;
+    Some(Statistic {
         detector: Detector::PersistentSource,
         measure: Measure::Days {
-            days,
+            days: count,
             threshold,
             within,
         },
@@ -82,9 +88,11 @@ mod tests {
         let settings = PersistentSource::default();
         for week in 0..6 {
             days.add(day(100 + week * 4));
-            assert_eq!(judge(days, settings), None);
+            assert_eq!(judge(&mut days, settings), None);
         }
         days.add(day(125));
-        assert!(judge(days, settings).is_some());
+        assert!(judge(&mut days, settings).is_some());
+        days.add(day(126));
+        assert_eq!(judge(&mut days, settings), None);
     }
 }

@@ -85,7 +85,7 @@ impl Rule {
 
     /// So many minutes, with so many subjects.
     fn threshold(&self, subjects: usize) -> f64 {
-        threshold_minutes(subjects as f64, self.false_alarms)
+        threshold_minutes(subjects.max(1) as f64, self.false_alarms)
     }
 
     /// Whether the contacts are enough to speak of.
@@ -107,7 +107,7 @@ impl Rule {
 /// The first contacts on a port or a client.
 #[derive(Debug, Default)]
 pub struct Contacts {
-    surge: Option<Surge>,
+    surge: Option<(Surge, Prior)>,
     recent: VecDeque<Sighting>,
 }
 
@@ -123,10 +123,11 @@ impl Contacts {
         }
         self.recent.push_back(sighting);
         let minute = sighting.at.as_micros() / 60_000_000;
-        let surge = self
+        let (surge, last) = self
             .surge
-            .get_or_insert_with(|| Surge::fresh(minute, prior));
+            .get_or_insert_with(|| (Surge::fresh(minute, prior), *prior));
         surge.add(minute, 1, prior);
+        *last = *prior;
         surge.mean_run_minutes()
     }
 
@@ -152,8 +153,8 @@ impl Contacts {
     }
 
     /// Begins anew, because an alarm was raised.
-    pub fn renew(&mut self, prior: &Prior) {
-        if let Some(surge) = &mut self.surge {
+    pub fn renew(&mut self) {
+        if let Some((surge, prior)) = &mut self.surge {
             surge.restart(prior);
         }
     }
@@ -190,7 +191,7 @@ impl Usual {
         let prior = Prior {
             mean: (self.contacts + 1.0) / (minutes * subjects.max(1) as f64 + WEEK),
             dispersion: DISPERSION,
-            threshold: rule.threshold(subjects.max(1)),
+            threshold: rule.threshold(subjects),
         };
         self.contacts += 1.0;
         prior

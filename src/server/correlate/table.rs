@@ -7,18 +7,21 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+/// Hashes that are fast and the same in every run: for keys that strangers do not choose.
+pub type Fast = foldhash::fast::FixedState;
+
 /// At most so many entries, the lately touched ones.
 #[derive(Debug)]
 pub struct Table<K, V> {
     half: usize,
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: HashMap<K, V, Fast>,
+    old: HashMap<K, V, Fast>,
 }
 
 impl<K: Hash + Eq + Copy, V: Default> Table<K, V> {
     /// A table for up to `bound` entries.
     pub fn new(bound: usize) -> Self {
-        let (young, old) = (HashMap::new(), HashMap::new());
+        let (young, old) = (HashMap::default(), HashMap::default());
         Self {
             half: (bound / 2).max(1),
             young,

@@ -1,6 +1,7 @@
 //! Bounded counts of who and what took part in an incident.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash};
 
 use crate::server::alert::{Exactness, Sampled};
 
@@ -10,26 +11,30 @@ const MAX_DISTINCT: usize = 256;
 /// Distinct triples that are told apart.
 pub const MAX_CONTACTS: usize = 1024;
 
+/// Hashes that are the same in every run. Somebody who makes them collide gains nothing: there are
+/// few.
+type Fixed = BuildHasherDefault<DefaultHasher>;
+
 /// Values that an alert shows.
 const SAMPLE: usize = 16;
 
 /// Hits by value.
 #[derive(Clone, Debug)]
 pub struct Tally<K> {
-    hits: BTreeMap<K, u64>,
+    hits: HashMap<K, u64, Fixed>,
     exactness: Exactness,
 }
 
 impl<K> Default for Tally<K> {
     fn default() -> Self {
         Self {
-            hits: BTreeMap::new(),
+            hits: HashMap::default(),
             exactness: Exactness::Exact,
         }
     }
 }
 
-impl<K: Ord + Copy> Tally<K> {
+impl<K: Ord + Hash + Copy> Tally<K> {
     /// Counts hits of a value.
     pub fn add(&mut self, key: K, hits: u64) {
         if let Some(sum) = self.hits.get_mut(&key) {
@@ -77,20 +82,20 @@ impl<K: Ord + Copy> Tally<K> {
 /// Distinct triples of source, client and port.
 #[derive(Clone, Debug)]
 pub struct Contacts<K> {
-    seen: BTreeSet<K>,
+    seen: HashSet<K, Fixed>,
     exactness: Exactness,
 }
 
 impl<K> Default for Contacts<K> {
     fn default() -> Self {
         Self {
-            seen: BTreeSet::new(),
+            seen: HashSet::default(),
             exactness: Exactness::Exact,
         }
     }
 }
 
-impl<K: Ord> Contacts<K> {
+impl<K: Eq + Hash> Contacts<K> {
     /// Notes a triple.
     pub fn add(&mut self, triple: K) {
         if self.seen.len() < MAX_CONTACTS {

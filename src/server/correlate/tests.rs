@@ -379,7 +379,11 @@ fn calm_incidents_give_way_when_there_are_too_many_and_busy_ones_do_not() {
     story.hits(500, "192.0.2.2", 2, 2, 1);
     story.hits(700, "192.0.2.3", 3, 3, 3);
     assert_eq!(closed(&story), ["192.0.2.1"]);
-    assert!(story.told().last().unwrap().starts_with("open 192.0.2.3"));
+    let told = story.told();
+    assert!(
+        told.last().unwrap().starts_with("open 192.0.2.3"),
+        "{told:?}"
+    );
 }
 
 #[test]

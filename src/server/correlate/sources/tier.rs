@@ -156,6 +156,11 @@ impl Tier {
         self.vault.get(place)
     }
 
+    /// The suspect at a place.
+    pub fn get_mut(&mut self, place: Place) -> Option<&mut Suspect> {
+        self.vault.get_mut(place)
+    }
+
     /// The source, if it has a place.
     pub fn find_mut(&mut self, source: Source) -> Option<&mut Suspect> {
         let key = Key::source(source);

@@ -175,7 +175,7 @@ fn calibration_brings_the_false_alarms_back_within_their_bound() {
         for _ in 0..3 {
             let part = threshold * found.alarms / found.days;
             println!("{spread:?}, A = {threshold}: {part:.2} of the bound");
-            found = simulate(&found.calibration.null(&default));
+            found = simulate(&found.calibration.null(&default, Null::MAX_RATE));
         }
         let part = threshold * found.alarms / found.days;
         println!("{spread:?}, A = {threshold}: {part:.2} of the bound");
@@ -286,7 +286,7 @@ proptest! {
             prop_assert!(sane(threshold(gap, -gap, gap)));
             calibration.add(counts.0, counts.1, gap);
         }
-        let learned = calibration.null(&null);
+        let learned = calibration.null(&null, Null::MAX_RATE);
         prop_assert_eq!(learned, learned.sound());
     }
 
@@ -349,24 +349,33 @@ fn the_threshold_shares_the_budget_out() {
 #[test]
 fn the_null_moves_with_the_evidence_and_within_its_limits() {
     let default = Null::default();
-    assert_eq!(Calibration::default().null(&default), default);
+    assert_eq!(
+        Calibration::default().null(&default, Null::MAX_RATE),
+        default
+    );
 
     let mut quiet = Calibration::default();
     (0..1000).for_each(|_| quiet.add(1, 1, 300.0));
-    assert_eq!(quiet.null(&default), default, "never below");
+    assert_eq!(quiet.null(&default, Null::MAX_RATE), default, "never below");
 
     let mut weekly = Calibration::default();
     (0..1000).for_each(|_| weekly.add(11, 22, 100.0));
-    let learned = weekly.null(&default);
+    let learned = weekly.null(&default, Null::MAX_RATE);
     assert!((learned.rate - 0.1).abs() < 0.002, "{learned:?}");
     assert!((learned.continuation - 0.5).abs() < 0.01, "{learned:?}");
 
     let mut busy = Calibration::default();
     (0..1000).for_each(|_| busy.add(100, u32::MAX, 10.0));
-    assert_eq!(busy.null(&default).rate, Null::MAX_RATE);
-    assert_eq!(busy.null(&default).continuation, Null::MAX_CONTINUATION);
+    assert_eq!(busy.null(&default, Null::MAX_RATE).rate, Null::MAX_RATE);
+    assert_eq!(
+        busy.null(&default, Null::MAX_RATE).continuation,
+        Null::MAX_CONTINUATION
+    );
 
     let mut few = Calibration::default();
     few.add(5, 10, 60.0);
-    assert!(few.null(&default).rate < 0.07, "five bursts prove little");
+    assert!(
+        few.null(&default, Null::MAX_RATE).rate < 0.07,
+        "five bursts prove little"
+    );
 }
