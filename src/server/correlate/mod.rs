@@ -17,6 +17,7 @@ pub mod frequency;
 pub mod incident;
 pub mod incidents;
 pub mod silent_client;
+pub mod statistics;
 pub mod table;
 pub mod tally;
 pub mod window;
