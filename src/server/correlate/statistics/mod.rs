@@ -5,6 +5,7 @@
 //! | file | question | answer |
 //! |---|---|---|
 //! | [`bursts`] | does this source come more often than a harmless one would? | by chance once in so many days |
+//! | [`surge`] | does this port, or this client, see more than it is used to? | by chance once in so many minutes |
 //!
 //! All of them take any number whatever, are finite on each, and give the same bits on every
 //! machine, so that a replay decides as the live engine did.
@@ -18,6 +19,7 @@ pub mod bursts;
 mod elementary;
 #[cfg(test)]
 pub mod random;
+pub mod surge;
 
 /// The largest figure there is: what grows beyond it stays there.
 pub const MOST: f64 = 1e30;
