@@ -156,14 +156,13 @@ fn story() -> Vec<Hit> {
         hit("198.51.100.1", 3389),
         hit("198.51.100.2", 3389),
         hit("198.51.100.3", 3389),
-        // A storm, which opens a fourth incident where there is room for three. The quietest, that
-        // of the first source, is closed.
+        // A storm.
         Hit {
             count: 500,
             span: 2000,
             ..hit("2001:db8:0:1::7", 22)
         },
-        // News of the last one, which are told of after a while or when the server stops.
+        // News of the client, which are told of after a while.
         hit("2001:db8:0:1::8", 443),
     ];
     for (second, hit) in (0..).zip(&mut hits) {
@@ -175,7 +174,7 @@ fn story() -> Vec<Hit> {
 /// The alerts that a real server writes in this format, and when the first hit was.
 fn alerts(format: &str) -> (String, i64) {
     let sandbox = Sandbox::new();
-    let config = sandbox.file("server.toml", "[limits]\nincidents = 3\n");
+    let config = sandbox.file("server.toml", "[incidents]\nquiet = \"6s\"\n");
     let config = config.to_str().unwrap();
     let server = sandbox.server(&["--config", config, "--alert-format", format]);
     let caller = Caller {
@@ -193,8 +192,9 @@ fn alerts(format: &str) -> (String, i64) {
         hits,
     });
     assert_eq!(up_to, count);
-    let is_alert = |line: &Output| matches!(line, Output::Out(_));
-    server.process.wait_for(is_alert);
+    // All incidents are over after six seconds, at once.
+    let is_close = |line: &Output| matches!(line, Output::Out(line) if line.contains("close"));
+    server.process.wait_for(is_close);
     (server.process.stop().stdout, i64::try_from(began).unwrap())
 }
 
@@ -219,6 +219,7 @@ fn alerts_as_json() {
         let time = |_: &str| "<time>".to_owned();
         let line = replaced(line, "\"time\":\"", "\"", time);
         let line = replaced(&line, "\"first_seen\":\"", "\"", since);
+        let line = replaced(&line, "\"incident\":\"", "\"", |_| "<id>".to_owned());
         settled += &replaced(&line, "\"last_seen\":\"", "\"", since);
         settled.push('\n');
     }
@@ -233,7 +234,10 @@ fn alerts_as_text() {
     for line in stdout.lines() {
         let (time, rest) = line.split_once(' ').unwrap();
         let _: jiff::Timestamp = time.parse().unwrap();
-        settled += &format!("<time> {rest}\n");
+        let (what, action) = rest.rsplit_once(' ').unwrap();
+        let (what, id) = what.rsplit_once('#').unwrap();
+        assert_eq!(id.len(), 8, "{line}");
+        settled += &format!("<time> {what}#<id> {action}\n");
     }
     assert_actions(&settled, "#", "\n");
     assert_golden("alert.txt", &settled);

@@ -61,10 +61,15 @@ fn incidents(alerts: &[Value]) -> BTreeMap<String, [String; 3]> {
     alerts.iter().map(gist).collect()
 }
 
+/// Only the three frequency detectors.
+const GIVEN: &str = "[detectors]\nslow-scan.enabled = false\nsubnet-scan.enabled = false\n\
+                     port-surge.enabled = false\nclient-surge.enabled = false\n";
+
 #[test]
 fn each_detector_fires_exactly_on_its_threshold() {
     let sandbox = with(&["thresholds.csv"]);
-    let replayed = replay(&sandbox, &["thresholds.csv"]);
+    sandbox.file("given.toml", GIVEN);
+    let replayed = replay(&sandbox, &["--config", "given.toml", "thresholds.csv"]);
     let opened: Vec<_> = replayed
         .alerts
         .iter()
@@ -235,7 +240,7 @@ fn other_settings_can_be_tried_and_compared() {
     assert_eq!(new["after"]["name"], "f");
     let summary = &compared.summary;
     let counts = ["same", "appear", "disappear", "change"].map(|name| summary[name].as_u64());
-    assert_eq!(counts, [3, 1, 1, 0].map(Some));
+    assert_eq!(counts, [6, 1, 1, 0].map(Some));
     assert_eq!(summary["second"]["digest"], tried.summary["digest"]);
 
     let text = sandbox.run(&[&["replay", "--compare", "new.toml"], &files[..]].concat());
@@ -249,7 +254,7 @@ fn other_settings_can_be_tried_and_compared() {
         "{}",
         text.stdout
     );
-    let last = "incidents: 3 same, 1 new, 1 gone, 0 changed";
+    let last = "incidents: 6 same, 1 new, 1 gone, 0 changed";
     assert_eq!(text.stderr.lines().last(), Some(last));
 }
 

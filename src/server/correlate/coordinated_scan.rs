@@ -105,17 +105,17 @@ impl Pane {
 
     fn judge(&self, owners: u64, threshold: f64) -> Option<Statistic> {
         let contacts = self.contacts as f64;
-        let owners = owners.max(self.distinct) as f64;
-        // The mean is at most H² / 2N, and P(0) is e to the power of minus the mean.
-        if contacts * contacts / (2.0 * owners) < LEAST_MEAN {
+        let owners = owners.max(self.distinct);
+        // The mean is at most H² / 2N: most of the time it need not be computed.
+        if contacts * contacts / (2.0 * owners as f64) < LEAST_MEAN {
             return None;
         }
         let overlaps = self.contacts - self.distinct;
-        let expected = overlap::expected(contacts, owners);
+        let expected = overlap::expected(contacts, owners as f64);
         if overlaps as f64 > expected / 2.0 {
             return None;
         }
-        let chance = overlap::at_most(overlaps, expected);
+        let chance = overlap::chance(self.contacts, overlaps, owners);
         (chance <= threshold).then_some(Statistic {
             detector: Detector::CoordinatedScan,
             measure: Measure::Overlap {

@@ -314,13 +314,12 @@ impl Incidents {
                     incident.id.clone_from(id);
                 }
             }
-            match memories.get(&incident.id) {
-                Some(memory) => incident.remember(memory),
-                None => {
-                    self.open.remove(&key);
-                    if matches!(key, Key::Scan(_)) {
-                        self.scans -= 1;
-                    }
+            if let Some(memory) = memories.get(&incident.id) {
+                incident.remember(memory);
+            } else {
+                self.open.remove(&key);
+                if matches!(key, Key::Scan(_)) {
+                    self.scans -= 1;
                 }
             }
         }

@@ -271,6 +271,7 @@ impl Bursts {
     }
 
     /// S, so many days after the last contact.
+    #[cfg(test)]
     pub fn chance_days_after(&self, days: f64, model: &Model) -> f64 {
         if days > model.gap {
             let weighed = self.runs.iter().zip(&model.terms);

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`bursts`] | does this source come more often than a harmless one would? | by chance once in so many days |
 //! | [`surge`] | does this port, or this client, see more than it is used to? | by chance once in so many minutes |
+//! | [`overlap`] | do these sources share the work? | how likely independent ones met so rarely |
 //!
 //! All of them take any number whatever, are finite on each, and give the same bits on every
 //! machine, so that a replay decides as the live engine did.

@@ -4,26 +4,26 @@
 //! them follow, at the first contact of a day:
 //!
 //! ```text
-//! level       = (contacts + prior · 1 d + √(contacts + 1)) / (days + 1 d)
+//! level       = (contacts + 2 + √(contacts + 1)) / (minutes + 2 / mean of the prior)
 //! mean of h   = level · 24 (contacts in h + 8) / (contacts + 24 · 8)      at least 1e-4 a minute
 //! 1/r         = (Σ ((n - m)² - m) + 50 / r of the prior) / (Σ m² + 50)    r between 0.5 and 50
 //! ```
 //!
-//! The level is a gamma posterior whose prior, that of the fleet, weighs as much as a day, and it is
-//! taken one standard deviation high: a mean that is too low raises false alarms, one that is too
-//! high costs a contact. The share of an hour has a Dirichlet prior of eight contacts, so that
-//! what is quiet has the same mean in all hours. The dispersion r is that of a negative binomial
-//! distribution, whose variance is m + m²/r, by the method of moments.
+//! The level is a gamma posterior. Its prior, that of the fleet, weighs as much as two contacts, for
+//! keys differ widely. It is taken one standard deviation high: a mean that is too low raises
+//! false alarms, one that is too high costs a contact. The share of an hour has a Dirichlet prior
+//! of eight contacts, so that what is quiet has the same mean in all hours. The dispersion r is
+//! that of a negative binomial distribution, whose variance is m + m²/r, by the method of moments.
 //!
 //! # Against poisoning
 //!
-//! * A minute counts for no more than 2 + m and eight standard deviations.
+//! * An hour counts for no more than two contacts, the mean, and five standard deviations.
 //! * What looks like a surge does not teach: see [`Lesson`].
-//! * After seven days, no mean rises by more than a tenth a day, however it is brought about. To
-//!   make a port used to 20 times as much takes a month of everyone's notice.
+//! * No mean rises by more than a tenth a day, however it is brought about. To make a port used to
+//!   20 times as much takes a month of everyone's notice.
 //!
 //! The first day is not learned, because it is not whole; so the prior alone counts for the first
-//! 24 to 48 hours. From then on until the seventh day a key is easily taught, which is the price of
+//! 24 to 48 hours. From then on for seven days a key learns whatever comes, which is the price of
 //! not raising false alarms for a month about one that is busier than the fleet.
 
 use std::f64::consts::LN_2;
@@ -48,8 +48,8 @@ const HALF_LIFE_DAYS: f64 = 7.0;
 const LEARNING_DAYS: u32 = 7;
 const RISE_A_DAY: f64 = 1.1;
 
-/// The prior's weight in the level, in minutes.
-const LEVEL_PRIOR: f64 = 1440.0;
+/// The prior's weight in the level, in contacts.
+const LEVEL_PRIOR: f64 = 2.0;
 /// The prior's weight in an hour's share, in contacts.
 const HOUR_PRIOR: f64 = 8.0;
 /// The prior's weight in the dispersion, as a sum of squared means.
@@ -60,7 +60,7 @@ const DISPERSION_PRIOR: f64 = 50.0;
 pub enum Lesson {
     /// What it was.
     Whole,
-    /// No more than what was expected, because it looks like a part of a surge.
+    /// What was expected, because it may be a part of a surge.
     Expected,
 }
 
@@ -75,6 +75,10 @@ pub struct Baseline {
     means: [f32; 24],
     /// Contacts, by hour, that have been seen; those of earlier days count for less.
     contacts: [f32; 24],
+    /// The hour that was last learned from, since the epoch.
+    hour: u64,
+    /// What of it has been learned.
+    learned: f64,
     /// r
     dispersion: f64,
     /// Σ ((n - m)² - m), likewise fading.
@@ -91,6 +95,8 @@ impl Baseline {
             day: minute / DAY,
             means: [small(prior.sound_mean()); 24],
             contacts: [0.0; 24],
+            hour: minute / 60,
+            learned: 0.0,
             dispersion: prior.sound_dispersion(),
             excess: 0.0,
             mass: 0.0,
@@ -110,35 +116,72 @@ impl Baseline {
 
     /// Learns that there were so many contacts in a minute.
     pub fn learn(&mut self, minute: u64, count: u32, lesson: Lesson) {
-        if minute / DAY <= self.born {
-            return;
-        }
-        let (m, r) = (self.mean(minute), self.dispersion());
-        let most = match lesson {
-            Lesson::Whole => 2.0 + m + 8.0 * (m + m * m / r).sqrt(),
-            Lesson::Expected => m,
-        };
-        let n = f64::from(count).min(most);
-        if let Some(contacts) = self.contacts.get_mut(hour(minute)) {
-            *contacts = small(f64::from(*contacts) + n);
-        }
-        if lesson == Lesson::Whole {
-            self.moments(minute, (n - m) * (n - m) - m, m * m);
+        let m = self.mean(minute);
+        match self.lesson(minute, lesson) {
+            Lesson::Whole => {
+                let n = f64::from(count).min(self.left_of_hour(minute));
+                self.count(minute, n);
+                self.moments((n - m) * (n - m) - m, m * m);
+            }
+            Lesson::Expected => self.count(minute, m),
         }
     }
 
     /// Learns that there was nothing in so many minutes, all of them of the hour of `minute`.
-    pub fn learn_silence(&mut self, minute: u64, minutes: f64) {
+    pub fn learn_silence(&mut self, minute: u64, minutes: f64, lesson: Lesson) {
         let m = self.mean(minute);
-        self.moments(minute, minutes * (m * m - m), minutes * m * m);
+        match self.lesson(minute, lesson) {
+            Lesson::Whole => self.moments(minutes * (m * m - m), minutes * m * m),
+            Lesson::Expected => self.count(minute, minutes * m),
+        }
     }
 
-    /// The first two days' means are not learned, so they tell nothing of the dispersion.
-    fn moments(&mut self, minute: u64, excess: f64, mass: f64) {
-        if minute / DAY > self.born.saturating_add(1) {
-            self.excess = bounded(self.excess + excess);
-            self.mass = saturate(self.mass + mass);
+    /// In its first days a key learns whatever comes.
+    fn lesson(&self, minute: u64, lesson: Lesson) -> Lesson {
+        if self.whole_days(minute) <= LEARNING_DAYS {
+            Lesson::Whole
+        } else {
+            lesson
         }
+    }
+
+    fn count(&mut self, minute: u64, n: f64) {
+        if minute / DAY <= self.born {
+            return;
+        }
+        if self.hour == minute / 60 {
+            self.learned = saturate(self.learned + n);
+        } else {
+            (self.hour, self.learned) = (minute / 60, n);
+        }
+        if let Some(contacts) = self.contacts.get_mut(hour(minute)) {
+            *contacts = small(f64::from(*contacts) + n);
+        }
+    }
+
+    /// How many contacts more this hour may count for.
+    fn left_of_hour(&self, minute: u64) -> f64 {
+        if self.whole_days(minute) <= LEARNING_DAYS {
+            return MOST_A_MINUTE;
+        }
+        let (m, r) = (self.mean(minute), self.dispersion());
+        let most = 2.0 + 60.0 * m + 5.0 * (60.0 * (m + m * m / r)).sqrt();
+        let learned = if self.hour == minute / 60 {
+            self.learned
+        } else {
+            0.0
+        };
+        saturate(most - learned)
+    }
+
+    /// The days that have been learned as a whole, today not counted.
+    fn whole_days(&self, minute: u64) -> u32 {
+        whole((minute / DAY).saturating_sub(self.born).saturating_sub(1))
+    }
+
+    fn moments(&mut self, excess: f64, mass: f64) {
+        self.excess = bounded(self.excess + excess);
+        self.mass = saturate(self.mass + mass);
     }
 
     /// Puts into force what has been learned, if a new day has begun.
@@ -151,10 +194,16 @@ impl Baseline {
         for contacts in &mut self.contacts {
             *contacts = small(f64::from(*contacts) * fade);
         }
-        self.excess = bounded(self.excess * fade);
-        self.mass = saturate(self.mass * fade);
+        // What scatters about a mean that was the prior's tells nothing.
+        let kept = if self.whole_days(self.day.saturating_mul(DAY)) == 0 {
+            0.0
+        } else {
+            fade
+        };
+        self.excess = bounded(self.excess * kept);
+        self.mass = saturate(self.mass * kept);
         self.day = today;
-        let days = whole(today.saturating_sub(self.born).saturating_sub(1));
+        let days = self.whole_days(minute);
         let old = self.means;
         self.means = self.learned_means(days, prior);
         if days > LEARNING_DAYS {
@@ -175,7 +224,8 @@ impl Baseline {
         let day = faded(1);
         let minutes = 1440.0 * day * (1.0 - faded(days)) / (1.0 - day);
         let high = (contacts + 1.0).sqrt();
-        let level = (contacts + high + LEVEL_PRIOR * prior.sound_mean()) / (minutes + LEVEL_PRIOR);
+        let prior = LEVEL_PRIOR / prior.sound_mean();
+        let level = (contacts + LEVEL_PRIOR + high) / (minutes + prior);
         let all = contacts + 24.0 * HOUR_PRIOR;
         self.contacts.map(|n| {
             let share = 24.0 * (saturate(n.into()) + HOUR_PRIOR) / all;
