@@ -34,7 +34,7 @@
 //! that S reaches A within T minutes is at most (S₀ + T)/A, and K keys raise at most K · 1440/A
 //! false alarms a day. A key begins where a silent one is. The mean in force is always one that was
 //! learned before, never from the minute that is judged. It may be wrong all the same, for which
-//! it has a margin: simulated keys raise between a twentieth and nine tenths of the false alarms
+//! it has a margin: simulated keys raise between a thirtieth and nine tenths of the false alarms
 //! that are allowed. The promise does not hold for the first two days of a key that sees more than
 //! the fleet's mean, nor for counts that scatter more than r = 0.5.
 //!

@@ -183,14 +183,19 @@ fn calibration_brings_the_false_alarms_back_within_their_bound() {
     }
 }
 
-/// Contacts until an alarm, of many sources; `gap` makes the next gap.
-fn delays(mut gap: impl FnMut(u32, &mut Random) -> f64) -> Vec<u32> {
+/// Contacts until an alarm at 10,000 days, of many sources; `gap` makes the next gap.
+fn delays(gap: impl FnMut(u32, &mut Random) -> f64) -> Vec<u32> {
+    delays_at(1e4, gap)
+}
+
+/// The same at another threshold.
+fn delays_at(threshold: f64, mut gap: impl FnMut(u32, &mut Random) -> f64) -> Vec<u32> {
     let model = Model::new(&Null::default());
     let mut random = Random(2);
     let mut delay = || {
         let mut bursts = Bursts::fresh(&model);
         let mut contacts = 1;
-        while bursts.chance_days(&model) < 1e4 {
+        while bursts.chance_days(&model) < threshold {
             bursts.contact(gap(contacts, &mut random), &model);
             contacts += 1;
         }
@@ -226,6 +231,25 @@ fn what_is_to_be_found_is_found_after_a_few_contacts() {
         let mean = f64::from(delays.iter().sum::<u32>()) / 2000.0;
         println!("{name}: {mean:.2} contacts, at 95 % {}", delays[1900]);
         assert!(delays[1000] <= most, "{name}: {} contacts", delays[1000]);
+    }
+}
+
+#[test]
+fn the_more_often_a_source_comes_the_fewer_contacts_it_takes() {
+    for threshold in [1e3, 1e4] {
+        for traps in [1, 2, 3] {
+            let mut before = f64::MAX;
+            for rate in [0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 24.0, 96.0] {
+                let delays = delays_at(threshold, |contacts, random| match contacts % traps {
+                    0 => Null::default().gap + random.wait(rate),
+                    _ => 1e-5,
+                });
+                let mean = f64::from(delays.iter().sum::<u32>()) / 2000.0;
+                println!("A = {threshold}, {rate} a day, {traps} at a time: {mean:.1} contacts");
+                assert!(mean <= before + 0.1, "{mean}, {before}");
+                before = mean;
+            }
+        }
     }
 }
 
