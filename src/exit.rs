@@ -110,6 +110,9 @@ impl From<StoreError> for Failure {
             StoreError::Absent(_) => {
                 failure.hint("name the server's state folder with --state-dir")
             }
+            StoreError::Earlier(..) => {
+                failure.hint("start the server of this release, which brings it up to date")
+            }
             StoreError::Later(..) => {
                 failure.hint("use the release that has written it, or a later one")
             }

@@ -429,8 +429,10 @@ fn an_incident_that_cannot_go_on_after_a_restart_is_closed_with_a_note() {
     assert_eq!(closed["incident"], opened["incident"]);
     let note = "the server was started anew and could not go on with it";
     assert_eq!(closed["notes"][0], note);
-    let listed = ask(&sandbox, &["alerts"]);
-    assert!(listed.contains(" close "), "{listed}");
+    // An alert does not wait for the disk.
+    eventually(SOON, "the end is in the store", || {
+        ask(&sandbox, &["alerts"]).contains(" close ")
+    });
     server.process.stop();
     let again = sandbox.server_at(&address, &json).process.stop();
     assert_eq!(again.stdout, "", "it is said once");

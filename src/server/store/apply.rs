@@ -3,7 +3,9 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::event::{ClientId, Event, Timestamp};
-use crate::server::store::record::{AlertRecord, Change, Status, address_bytes, integer};
+use crate::server::store::record::{
+    AlertRecord, Change, Status, Visitor, address_bytes, client_crc, event_crc, integer,
+};
 
 /// Rows of a table that expire at once.
 const EXPIRED_AT_ONCE: i64 = 50_000;
@@ -11,22 +13,7 @@ const EXPIRED_AT_ONCE: i64 = 50_000;
 /// Writes one change as part of a transaction.
 pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     match change {
-        Change::Welcome {
-            client,
-            name,
-            version,
-            address,
-            now,
-        } => {
-            let now = integer(now.as_micros());
-            transaction
-                .prepare_cached(
-                    "INSERT INTO client (id, name, version, address, first_seen, last_seen)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (id) DO UPDATE SET
-                     name = ?2, version = ?3, address = ?4, last_seen = ?5, farewell = 0",
-                )?
-                .execute(params![client.0, name, version, address.to_string(), now])?;
-        }
+        Change::Welcome(visitor) => welcome(transaction, visitor)?,
         Change::Status {
             client,
             now,
@@ -67,6 +54,24 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
     Ok(())
 }
 
+fn welcome(transaction: &Transaction<'_>, visitor: &Visitor) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO client (id, name, version, address, first_seen, last_seen, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT (id) DO UPDATE SET
+             name = ?2, version = ?3, address = ?4, last_seen = ?5, farewell = 0",
+        )?
+        .execute(params![
+            visitor.client.0,
+            visitor.name,
+            visitor.version,
+            visitor.address.to_string(),
+            integer(visitor.now.as_micros()),
+            client_crc(visitor.client, 0)
+        ])?;
+    Ok(())
+}
+
 fn describe(
     transaction: &Transaction<'_>,
     client: ClientId,
@@ -104,11 +109,21 @@ fn advance(
     );
     let key = transaction
         .prepare_cached(
-            "INSERT INTO client (id, name, version, address, first_seen, last_seen, progress, missing)
-             VALUES (?1, lower(hex(?1)), '', '', ?2, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET
-             last_seen = ?2, progress = ?3, missing = missing + ?4 RETURNING key",
+            "INSERT INTO client
+             (id, name, version, address, first_seen, last_seen, progress, missing, crc)
+             VALUES (?1, lower(hex(?1)), '', '', ?2, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET
+             last_seen = ?2, progress = ?3, missing = missing + ?4, crc = ?5 RETURNING key",
         )?
-        .query_row(params![client.0, now, integer(progress), integer(missing)], |row| row.get(0))?;
+        .query_row(
+            params![
+                client.0,
+                now,
+                integer(progress),
+                integer(missing),
+                client_crc(client, progress)
+            ],
+            |row| row.get(0),
+        )?;
     if let Some((first, last)) = gap {
         transaction
             .prepare_cached("INSERT INTO gap VALUES (?1, ?2, ?3, ?4)")?
@@ -120,7 +135,7 @@ fn advance(
 fn insert(transaction: &Transaction<'_>, key: i64, events: &[Event]) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
         "INSERT INTO event (client, sequence, received, at, first, last, source, source_port,
-         trap_port, probe, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         trap_port, probe, count, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     for event in events {
         let hit = &event.hit;
@@ -135,7 +150,8 @@ fn insert(transaction: &Transaction<'_>, key: i64, events: &[Event]) -> rusqlite
             hit.source_port,
             hit.trap_port,
             hit.probe.code(),
-            hit.count.get()
+            hit.count.get(),
+            event_crc(key, event)
         ])?;
     }
     Ok(())

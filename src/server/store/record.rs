@@ -8,18 +8,7 @@ use crate::event::{ClientId, Event, Timestamp};
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A client has come.
-    Welcome {
-        /// Who.
-        client: ClientId,
-        /// What people call it.
-        name: String,
-        /// The version of its program.
-        version: String,
-        /// Where it came from.
-        address: IpAddr,
-        /// When.
-        now: Timestamp,
-    },
+    Welcome(Visitor),
     /// A client has said how it does.
     Status {
         /// Who.
@@ -52,6 +41,21 @@ pub enum Change {
     Expire(Timestamp),
     /// All alerts up to this number have been written to standard output.
     Delivered(u64),
+}
+
+/// A client that has come.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// Who.
+    pub client: ClientId,
+    /// What people call it.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// When.
+    pub now: Timestamp,
 }
 
 /// What a client says of itself.
@@ -94,7 +98,7 @@ impl Change {
     /// Whether it does not matter if it is not written this time.
     pub const fn comes_again(&self) -> bool {
         match self {
-            Self::Welcome { .. }
+            Self::Welcome(_)
             | Self::Status { .. }
             | Self::Farewell(_)
             | Self::Delivered(_)
@@ -110,6 +114,34 @@ impl Change {
             _ => 0,
         }
     }
+}
+
+/// The checksum of how far a client has come: what a server asks its client for depends on it.
+pub fn client_crc(id: ClientId, progress: u64) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&id.0);
+    crc.update(&progress.to_be_bytes());
+    crc.finalize()
+}
+
+/// The checksum of an event of the client with this key.
+pub fn event_crc(key: i64, event: &Event) -> u32 {
+    let hit = &event.hit;
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&key.to_be_bytes());
+    let times = [event.received, event.at, hit.first, hit.last];
+    for number in [event.sequence]
+        .into_iter()
+        .chain(times.map(Timestamp::as_micros))
+    {
+        crc.update(&number.to_be_bytes());
+    }
+    crc.update(&address_bytes(hit.source));
+    crc.update(&hit.source_port.to_be_bytes());
+    crc.update(&hit.trap_port.to_be_bytes());
+    crc.update(&[hit.probe.code()]);
+    crc.update(&hit.count.get().to_be_bytes());
+    crc.finalize()
 }
 
 /// An address as 4 or 16 bytes.

@@ -6,15 +6,16 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::server::store::StoreError;
+use crate::server::store::migrate;
 
 /// The version of the format.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
+/// All of a store that holds nothing yet.
 const TABLES: &str = "
-BEGIN;
-CREATE TABLE IF NOT EXISTS client (
-    key INTEGER PRIMARY KEY,
-    id BLOB NOT NULL UNIQUE,
+CREATE TABLE client (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL,
     name TEXT NOT NULL,
     version TEXT NOT NULL,
     address TEXT NOT NULL,
@@ -27,9 +28,12 @@ CREATE TABLE IF NOT EXISTS client (
     backlog INTEGER NOT NULL DEFAULT 0,
     traps TEXT NOT NULL DEFAULT '',
     traps_wanted INTEGER NOT NULL DEFAULT 0,
-    clock_offset INTEGER NOT NULL DEFAULT 0
+    clock_offset INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0,
+    crc INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS event (
+CREATE UNIQUE INDEX client_by_id ON client (id);
+CREATE TABLE event (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     client INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
@@ -41,12 +45,13 @@ CREATE TABLE IF NOT EXISTS event (
     source_port INTEGER NOT NULL,
     trap_port INTEGER NOT NULL,
     probe INTEGER NOT NULL,
-    count INTEGER NOT NULL
+    count INTEGER NOT NULL,
+    crc INTEGER
 );
-CREATE TABLE IF NOT EXISTS gap (
+CREATE TABLE gap (
     client INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, noticed INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS alert (
+CREATE TABLE alert (
     number INTEGER PRIMARY KEY,
     incident TEXT NOT NULL,
     action TEXT NOT NULL,
@@ -54,8 +59,8 @@ CREATE TABLE IF NOT EXISTS alert (
     text TEXT NOT NULL,
     line TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS alert_by_incident ON alert (incident, number);
-CREATE TABLE IF NOT EXISTS incident (
+CREATE INDEX alert_by_incident ON alert (incident, number);
+CREATE TABLE incident (
     id TEXT PRIMARY KEY,
     opened INTEGER NOT NULL,
     first_seen INTEGER NOT NULL,
@@ -64,23 +69,28 @@ CREATE TABLE IF NOT EXISTS incident (
     line TEXT NOT NULL,
     alerts INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 1;
-COMMIT;
+CREATE INDEX incident_open ON incident (last_seen) WHERE action <> 'close';
+CREATE INDEX incident_closed ON incident (last_seen) WHERE action = 'close';
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// Opens a store for writing, making it if there is none.
+/// Opens a store for writing, making it if there is none, and bringing it up to date if it is of
+/// an earlier version.
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
-    let database = Connection::open(path)?;
+    let mut database = Connection::open(path)?;
     database.busy_timeout(Duration::from_secs(5))?;
-    check_version(&database, path)?;
+    let version = version(&database, path)?;
     database.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA cache_size = -8192;
          PRAGMA journal_size_limit = 16777216;",
     )?;
-    database.execute_batch(TABLES)?;
+    match version {
+        VERSION => {}
+        0 => create(&mut database)?,
+        earlier => migrate::up(&mut database, earlier)?,
+    }
     Ok(database)
 }
 
@@ -94,15 +104,27 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     database.busy_timeout(Duration::from_secs(5))?;
-    check_version(&database, path)?;
+    let version = version(&database, path)?;
+    if version < VERSION {
+        return Err(StoreError::Earlier(path.to_owned(), version));
+    }
     database.pragma_update(None, "query_only", true)?;
     Ok(database)
 }
 
-fn check_version(database: &Connection, path: &Path) -> Result<(), StoreError> {
-    let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+/// Makes the tables, all or none.
+fn create(database: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = database.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+/// The version of a store, 0 if there is nothing in it.
+fn version(database: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let version = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version > VERSION {
         return Err(StoreError::Later(path.to_owned(), version));
     }
-    Ok(())
+    Ok(version)
 }
