@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::database;
 use crate::server::ServerError;
 use crate::server::store::StoreError;
 use crate::state::StateError;
@@ -116,7 +117,10 @@ impl From<StoreError> for Failure {
             StoreError::Later(..) => {
                 failure.hint("use the release that has written it, or a later one")
             }
-            StoreError::Database(_) => failure,
+            StoreError::Database(error) if database::is_damage(&error) => {
+                failure.hint("start the server, which mends its store")
+            }
+            StoreError::Io(..) | StoreError::Database(_) => failure,
         }
     }
 }

@@ -25,6 +25,7 @@ mod client;
 mod clock;
 mod command;
 mod config;
+mod database;
 mod entropy;
 mod event;
 mod exit;

@@ -148,7 +148,7 @@ impl Intake {
             client,
             name: arrival.name.to_owned(),
             version: arrival.version.to_owned(),
-            address: arrival.address,
+            address: arrival.address.to_string(),
             now: arrival.now,
         }));
         Some(Progress {

@@ -7,8 +7,8 @@
 use rusqlite::{Connection, Transaction, params};
 
 use crate::event::ClientId;
-use crate::server::store::record::{client_crc, unsigned};
-use crate::server::store::schema::VERSION;
+use crate::server::store::record::{client_crc, key_crc, unsigned};
+use crate::server::store::schema::{VERSION, witness};
 
 /// Brings a store of version `from` up to date.
 pub fn up(database: &mut Connection, from: i64) -> rusqlite::Result<()> {
@@ -20,12 +20,14 @@ pub fn up(database: &mut Connection, from: i64) -> rusqlite::Result<()> {
             _ => return Err(rusqlite::Error::IntegralValueOutOfRange(0, version)),
         }
     }
+    witness(&transaction)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
 
-/// Keys of clients are used once. How far a client has come has a checksum, and so do the events
-/// that come from now on. Incidents are found by whether they are open.
+/// Keys of clients are used once, and stand in a second place. How far a client has come has a
+/// checksum, and so do the events that come from now on. Incidents are found by whether they are
+/// open.
 fn to_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "ALTER TABLE client RENAME TO client_1;
@@ -46,17 +48,19 @@ fn to_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
              traps_wanted INTEGER NOT NULL DEFAULT 0,
              clock_offset INTEGER NOT NULL DEFAULT 0,
              refused INTEGER NOT NULL DEFAULT 0,
-             crc INTEGER NOT NULL
+             crc INTEGER NOT NULL DEFAULT 0
          );
          INSERT INTO client
              SELECT key, id, name, version, address, first_seen, last_seen, farewell, progress,
              missing, dropped, backlog, traps, traps_wanted, clock_offset, 0, 0 FROM client_1;
          DROP TABLE client_1;
          CREATE UNIQUE INDEX client_by_id ON client (id);
+         CREATE TABLE client_key (key INTEGER PRIMARY KEY, id BLOB NOT NULL, crc INTEGER NOT NULL);
          ALTER TABLE event ADD COLUMN crc INTEGER;
          CREATE INDEX incident_open ON incident (last_seen) WHERE action <> 'close';
          CREATE INDEX incident_closed ON incident (last_seen) WHERE action = 'close';
-         INSERT INTO counter SELECT 'forgotten', coalesce(min(number), 1) - 1 FROM event;",
+         INSERT INTO counter SELECT 'forgotten', coalesce(min(number), 1) - 1 FROM event;
+         INSERT INTO counter SELECT 'forgotten-alerts', coalesce(min(number), 1) - 1 FROM alert;",
     )?;
     let mut clients = transaction.prepare("SELECT key, id, progress FROM client")?;
     let mut rows = clients.query([])?;
@@ -65,6 +69,9 @@ fn to_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         transaction
             .prepare_cached("UPDATE client SET crc = ?2 WHERE key = ?1")?
             .execute(params![key, client_crc(id, unsigned(progress))])?;
+        transaction
+            .prepare_cached("INSERT INTO client_key VALUES (?1, ?2, ?3)")?
+            .execute(params![key, id.0, key_crc(key, id)])?;
     }
     Ok(())
 }
@@ -159,7 +166,7 @@ mod tests {
             client: ClientId([9; 16]),
             name: "web-9".to_owned(),
             version: String::new(),
-            address: [192, 0, 2, 1].into(),
+            address: "192.0.2.1".to_owned(),
             now: Timestamp::from_micros(1),
         };
         let transaction = database.transaction().unwrap();

@@ -9,28 +9,36 @@
 //! client   key (used once), id (16 bytes), name, version, address, first_seen, last_seen,
 //!          farewell (0 or 1), progress (last number of its sequence), missing, dropped, backlog,
 //!          traps ("22 80"), traps_wanted, clock_offset, refused, crc (of id and progress)
+//! client_key  key, id, crc (of both): once more, because without it hits would be nobody's
 //! event    number (order of arrival), client (key), sequence, received, at, first, last,
 //!          source (4 or 16 bytes), source_port, trap_port, probe (as on the wire), count, crc (of
 //!          all but the number; none if version 1 has written it)
 //! gap      client (key), first, last, noticed
 //! alert    number, incident, action, time, text (as standard output has it), line (JSON)
 //! incident id, opened, first_seen, last_seen, action, line (JSON of its last alert), alerts
-//! counter  name, value: `delivered` (last alert written to standard output), `forgotten` (last
-//!          event that was forgotten)
+//! counter  name, value: `delivered` (last alert written to standard output), `forgotten` and
+//!          `forgotten-alerts` (last event, and last alert, that was forgotten), `version` (once more)
 //! ```
 //!
 //! Times are microseconds since the Unix epoch, UTC. `user_version` is [`schema::VERSION`]; a
 //! store of an earlier version is [brought up to date](migrate), one of a later version is not
-//! touched.
+//! touched. A damaged one is [mended](mend).
 
 pub mod apply;
+pub mod expiry;
+pub mod inspect;
+pub mod mend;
 pub mod migrate;
 pub mod reader;
 pub mod record;
+pub mod rows;
+pub mod salvage;
 pub mod schema;
+pub mod walk;
 pub mod writer;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 /// The name of the file in the state folder.
@@ -45,6 +53,8 @@ pub enum StoreError {
     Earlier(PathBuf, i64),
     /// There is no store.
     Absent(PathBuf),
+    /// A file cannot be moved away or made.
+    Io(PathBuf, io::Error),
     /// SQLite's word on it: often a full disk.
     Database(rusqlite::Error),
 }
@@ -63,6 +73,7 @@ impl fmt::Display for StoreError {
                 path.display()
             ),
             Self::Absent(path) => write!(f, "there is no store at {}", path.display()),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Database(error) => error.fmt(f),
         }
     }

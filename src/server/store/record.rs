@@ -53,9 +53,22 @@ pub struct Visitor {
     /// The version of its program.
     pub version: String,
     /// Where it came from.
-    pub address: IpAddr,
+    pub address: String,
     /// When.
     pub now: Timestamp,
+}
+
+impl Visitor {
+    /// A client of which nothing is known but its identity.
+    pub fn unknown(client: ClientId, now: Timestamp) -> Self {
+        Self {
+            client,
+            name: client.to_string(),
+            version: String::new(),
+            address: String::new(),
+            now,
+        }
+    }
 }
 
 /// What a client says of itself.
@@ -124,6 +137,14 @@ pub fn client_crc(id: ClientId, progress: u64) -> u32 {
     crc.finalize()
 }
 
+/// The checksum of which key stands for which client.
+pub fn key_crc(key: i64, id: ClientId) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&key.to_be_bytes());
+    crc.update(&id.0);
+    crc.finalize()
+}
+
 /// The checksum of an event of the client with this key.
 pub fn event_crc(key: i64, event: &Event) -> u32 {
     let hit = &event.hit;
@@ -159,6 +180,9 @@ pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
+
+/// No number that the store gives comes to this one: a hit every microsecond takes 285 years.
+pub const PLAUSIBLE: i64 = 1 << 53;
 
 /// A number as SQLite has them; beyond its range it is the largest.
 pub fn integer(number: u64) -> i64 {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::server::store::StoreError;
-use crate::server::store::migrate;
+use crate::database::damage;
+use crate::server::store::inspect::inspect;
+use crate::server::store::{StoreError, migrate};
 
 /// The version of the format.
 pub const VERSION: i64 = 2;
@@ -30,9 +31,10 @@ CREATE TABLE client (
     traps_wanted INTEGER NOT NULL DEFAULT 0,
     clock_offset INTEGER NOT NULL DEFAULT 0,
     refused INTEGER NOT NULL DEFAULT 0,
-    crc INTEGER NOT NULL
+    crc INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX client_by_id ON client (id);
+CREATE TABLE client_key (key INTEGER PRIMARY KEY, id BLOB NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE event (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     client INTEGER NOT NULL,
@@ -91,6 +93,7 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
         0 => create(&mut database)?,
         earlier => migrate::up(&mut database, earlier)?,
     }
+    inspect(&database)?;
     Ok(database)
 }
 
@@ -115,16 +118,32 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
 /// Makes the tables, all or none.
 fn create(database: &mut Connection) -> rusqlite::Result<()> {
     let transaction = database.transaction()?;
-    transaction.execute_batch(TABLES)?;
+    make_tables(&transaction)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
+}
+
+/// Makes the tables of a store that has no version yet.
+pub fn make_tables(database: &Connection) -> rusqlite::Result<()> {
+    database.execute_batch(TABLES)?;
+    witness(database)
+}
+
+/// Notes the version a second time, so that damage to one is not taken for a later release.
+pub fn witness(database: &Connection) -> rusqlite::Result<()> {
+    let insert = "INSERT OR REPLACE INTO counter VALUES ('version', ?1)";
+    database.execute(insert, [VERSION]).map(drop)
 }
 
 /// The version of a store, 0 if there is nothing in it.
 fn version(database: &Connection, path: &Path) -> Result<i64, StoreError> {
     let version = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > VERSION {
-        return Err(StoreError::Later(path.to_owned(), version));
+    if (0..=VERSION).contains(&version) {
+        return Ok(version);
     }
-    Ok(version)
+    let witness = "SELECT value FROM counter WHERE name = 'version'";
+    match database.query_row(witness, [], |row| row.get::<_, i64>(0)) {
+        Ok(other) if other != version => Err(damage("its version is damaged").into()),
+        Ok(_) | Err(_) => Err(StoreError::Later(path.to_owned(), version)),
+    }
 }
