@@ -56,14 +56,15 @@ pub const fn is_unusable(error: &Error) -> bool {
     }
 }
 
-/// Whether an error means that the disk has no room.
+/// Whether an error means that the disk has no room, be it for another file.
 pub const fn is_want_of_room(error: &Error) -> bool {
     match error {
         Error::SqliteFailure(failure, _) => {
-            matches!(failure.code, ErrorCode::DiskFull)
+            matches!(failure.code, ErrorCode::DiskFull | ErrorCode::CannotOpen)
                 || matches!(
                     failure.extended_code,
                     ffi::SQLITE_IOERR_WRITE
+                        | ffi::SQLITE_IOERR_SHMOPEN
                         | ffi::SQLITE_IOERR_SHMSIZE
                         | ffi::SQLITE_IOERR_TRUNCATE
                 )

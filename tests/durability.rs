@@ -4,6 +4,7 @@ use serde_json::Value;
 use crate::harness::peer::connect;
 use crate::harness::process::{Finished, Line, eventually};
 use crate::harness::wire::caller::{Caller, hit, report};
+use crate::harness::wire::message::{Ack, ClientMessage, ServerMessage};
 use crate::harness::{Client, PORTS, SOON, Sandbox, Server, has, lift};
 
 #[test]
@@ -530,4 +531,100 @@ fn a_store_that_is_no_database_any_more_does_not_stop_the_server() {
     });
     client.process.stop();
     assert_eq!(server.process.stop().code(), Some(0));
+}
+
+/// A server that starts on a disk without room, over a store with three hits of `caller`.
+fn starts_on_a_full_disk(prepare: impl Fn(&rusqlite::Connection)) {
+    if !has("prlimit") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let address = server.address.clone();
+    let caller = Caller::new(1);
+    let (mut visit, _) = caller.visit(&address);
+    let scan = |first| {
+        report(
+            first,
+            [22, 80, 445].map(|port| hit("192.0.2.66", port)).to_vec(),
+        )
+    };
+    assert_eq!(visit.report(scan(1)), 3);
+    server.process.stop();
+    prepare(&rusqlite::Connection::open(sandbox.path("server-state/server/store.db")).unwrap());
+    let arguments = ["server", "--bind", &address, "--state-dir", "server-state"];
+    // Not a byte more than there is.
+    let server = sandbox.confined(0, &arguments);
+    server.listens_at();
+    let (mut visit, welcome) = caller.visit(&address);
+    assert_eq!(welcome.acknowledged, Some(3), "what it has it knows");
+    let mut answer = |first| {
+        visit.line.send(&ClientMessage::Report(scan(first)));
+        visit.line.receive::<ServerMessage>()
+    };
+    let taken_in = Ack {
+        received: 6,
+        durable: 3,
+    };
+    assert_eq!(answer(4), ServerMessage::Ack(taken_in));
+    server.wait_for_log(|line| line.contains("cannot write the store"));
+    server.wait_for(|line| matches!(line, Line::Out(alert) if alert.contains(" 6 hits")));
+    lift(&server);
+    server.wait_for_log(|line| line.contains("the store can be written again"));
+    eventually(SOON, "the hits are on the disk", || {
+        answer(4) == ServerMessage::Ack(Ack::durable(6))
+    });
+    let stderr = server.stop().stderr;
+    assert_eq!(
+        stderr.matches("cannot write the store").count(),
+        1,
+        "{stderr}"
+    );
+    assert_eq!(stored(&sandbox, "server-state/server/store.db", "event"), 6);
+}
+
+#[test]
+fn a_server_starts_on_a_full_disk_and_goes_on_when_there_is_room() {
+    starts_on_a_full_disk(|_| ());
+}
+
+#[test]
+fn a_server_starts_on_a_full_disk_without_the_files_beside_its_store() {
+    starts_on_a_full_disk(|store| {
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        store.query_row(checkpoint, [], |_| Ok(())).unwrap();
+    });
+}
+
+#[test]
+fn where_no_store_can_be_made_the_server_says_so_and_ends() {
+    if !has("prlimit") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.server(&[]).process.stop();
+    for file in ["store.db", "store.db-wal", "store.db-shm"] {
+        drop(std::fs::remove_file(
+            sandbox.path(&format!("server-state/server/{file}")),
+        ));
+    }
+    let arguments = [
+        "server",
+        "--bind",
+        "127.0.0.1:0",
+        "--state-dir",
+        "server-state",
+    ];
+    for _ in 0..2 {
+        let finished = sandbox.confined(0, &arguments).finish();
+        assert_eq!(finished.code(), Some(1), "{}", finished.stderr);
+        let said = "cannot open the store: there is none, and none can be made at server-state";
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
+        assert!(
+            finished.stderr.contains("its disk is not full"),
+            "{}",
+            finished.stderr
+        );
+    }
+    drop(sandbox.server(&[]));
 }

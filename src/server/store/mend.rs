@@ -23,10 +23,23 @@ const KEPT: u32 = 3;
 /// newest half of them, or a quarter, and so on.
 const SHARES: [i64; 8] = [1, 1, 2, 4, 8, 16, 32, 64];
 
-/// Opens the store at `path` for writing, and mends it first if it is damaged.
+/// Opens the store at `path` for writing. It is made if there is none, and mended first if it is
+/// damaged.
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
     finish(path)?;
-    match schema::open(path) {
+    let absent = !path.exists();
+    // To SQLite, a file without a byte is a new one.
+    let opened = if path.metadata().is_ok_and(|file| file.len() == 0) {
+        Err(database::damage("it is empty").into())
+    } else {
+        schema::open(path)
+    };
+    match opened {
+        Err(StoreError::Database(error)) if absent => {
+            // What there is of it is none.
+            drop(database::remove(path));
+            Err(StoreError::Unmade(path.to_owned(), error))
+        }
         Err(StoreError::Database(error)) if database::is_unusable(&error) => {
             mend(path, &error)?;
             schema::open(path)

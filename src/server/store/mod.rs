@@ -41,6 +41,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::database;
+
 /// The name of the file in the state folder.
 pub const FILE: &str = "store.db";
 
@@ -53,6 +55,8 @@ pub enum StoreError {
     Earlier(PathBuf, i64),
     /// There is no store.
     Absent(PathBuf),
+    /// There is no store, and none can be made.
+    Unmade(PathBuf, rusqlite::Error),
     /// A file cannot be moved away or made.
     Io(PathBuf, io::Error),
     /// SQLite's word on it: often a full disk.
@@ -73,7 +77,15 @@ impl fmt::Display for StoreError {
                 path.display()
             ),
             Self::Absent(path) => write!(f, "there is no store at {}", path.display()),
+            Self::Unmade(path, error) => write!(
+                f,
+                "there is none, and none can be made at {}: {error}",
+                path.display()
+            ),
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Database(error) if database::is_want_of_room(error) => {
+                write!(f, "{error} (is its disk full?)")
+            }
             Self::Database(error) => error.fmt(f),
         }
     }

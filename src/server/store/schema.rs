@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::database::damage;
+use crate::database::{self, damage};
 use crate::server::store::inspect::inspect;
 use crate::server::store::{StoreError, migrate};
 
@@ -86,6 +87,7 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA cache_size = -8192;
+         PRAGMA temp_store = MEMORY;
          PRAGMA journal_size_limit = 16777216;",
     )?;
     match version {
@@ -102,11 +104,28 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::Absent(path.to_owned()));
     }
+    match read(path, "NORMAL") {
+        // Readers and writer share an index of the log, for which there is no room. Who is alone
+        // has it in memory.
+        Err(StoreError::Database(error)) if database::is_want_of_room(&error) => {
+            read(path, "EXCLUSIVE")
+        }
+        opened => opened,
+    }
+}
+
+fn read(path: &Path, locking: &str) -> Result<Connection, StoreError> {
     let database = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     database.busy_timeout(Duration::from_secs(5))?;
+    database.pragma_update(None, "locking_mode", locking)?;
+    // Nothing that is sorted is put on a disk that may be full.
+    database.pragma_update(None, "temp_store", "MEMORY")?;
+    if locking == "EXCLUSIVE" {
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    }
     let version = version(&database, path)?;
     if version < VERSION {
         return Err(StoreError::Earlier(path.to_owned(), version));

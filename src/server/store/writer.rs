@@ -17,10 +17,9 @@ use rusqlite::config::DbConfig;
 use crate::clock;
 use crate::database;
 use crate::metrics::ServerMetrics;
-use crate::server::store::StoreError;
 use crate::server::store::apply::apply;
-use crate::server::store::mend;
 use crate::server::store::record::Change;
+use crate::server::store::{StoreError, mend, schema};
 
 /// Hits, and changes, that may wait. A session with more waits before it hands anything in.
 const ROOM: usize = 262_144;
@@ -91,26 +90,54 @@ pub struct Work {
     path: PathBuf,
     /// None while it cannot be opened.
     database: Option<Connection>,
+    health: Health,
     mended: Option<Instant>,
     metrics: Arc<ServerMetrics>,
 }
 
-/// Opens the store at `path`; the work is for a thread of its own.
+/// Opens the store at `path`; the work is for a thread of its own. If there is a store that cannot be
+/// written because its disk has no room, the work begins without it.
 pub fn open(path: &Path, metrics: Arc<ServerMetrics>) -> Result<(Writer, Work), StoreError> {
-    let database = mend::open(path)?;
+    let (database, health) = match mend::open(path) {
+        Ok(database) => (Some(database), Health::Well),
+        Err(StoreError::Database(error))
+            if database::is_want_of_room(&error) && schema::open_to_read(path).is_ok() =>
+        {
+            (None, Health::Well.worsens(&error.into()))
+        }
+        Err(error) => return Err(error),
+    };
     let queue = Arc::new(Queue::default());
-    Ok((
-        Writer {
-            queue: Arc::clone(&queue),
-        },
-        Work {
-            queue,
-            path: path.to_owned(),
-            database: Some(database),
-            mended: None,
-            metrics,
-        },
-    ))
+    let work = Work {
+        queue: Arc::clone(&queue),
+        path: path.to_owned(),
+        database,
+        health,
+        mended: None,
+        metrics,
+    };
+    Ok((Writer { queue }, work))
+}
+
+impl Health {
+    /// Says that the store cannot be written, if that is news.
+    fn worsens(self, error: &StoreError) -> Self {
+        if self == Self::Well {
+            error!(
+                "cannot write the store: {error}; alerting goes on, hits stay with the clients \
+                 until it can be written"
+            );
+        }
+        Self::Ailing
+    }
+
+    /// Says that the store can be written, if that is news.
+    fn improves(self) -> Self {
+        if self == Self::Ailing {
+            info!("the store can be written again");
+        }
+        Self::Well
+    }
 }
 
 impl Writer {
@@ -181,23 +208,15 @@ impl Work {
 
     /// Writes until asked to end.
     pub fn run(mut self) {
-        let mut health = Health::Well;
-        while let Some(batch) = self.next(health) {
+        while let Some(batch) = self.next() {
             match self.write(&batch) {
                 Ok(()) => {
-                    if std::mem::replace(&mut health, Health::Well) == Health::Ailing {
-                        info!("the store can be written again");
-                    }
+                    self.health = self.health.improves();
                     self.done(&batch);
                 }
                 Err(error) => {
                     self.metrics.store_errors.one();
-                    if std::mem::replace(&mut health, Health::Ailing) == Health::Well {
-                        error!(
-                            "cannot write the store: {error}; alerting goes on, hits stay with \
-                             the clients until it can be written"
-                        );
-                    }
+                    self.health = self.health.worsens(&error);
                     self.put_back(batch);
                     self.mend_now_and_then(&error);
                 }
@@ -207,9 +226,9 @@ impl Work {
 
     /// What to write next; `None` when it was asked to end and there is nothing more, or nothing
     /// more that can be written.
-    fn next(&self, health: Health) -> Option<Vec<Change>> {
+    fn next(&self) -> Option<Vec<Change>> {
         let mut inner = self.queue.lock();
-        if health == Health::Ailing {
+        if self.health == Health::Ailing {
             if inner.end == End::Asked {
                 return None;
             }
