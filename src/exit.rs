@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::database;
 use crate::server::ServerError;
 use crate::server::store::StoreError;
 use crate::state::StateError;
@@ -110,10 +111,16 @@ impl From<StoreError> for Failure {
             StoreError::Absent(_) => {
                 failure.hint("name the server's state folder with --state-dir")
             }
+            StoreError::Earlier(..) => {
+                failure.hint("start the server of this release, which brings it up to date")
+            }
             StoreError::Later(..) => {
                 failure.hint("use the release that has written it, or a later one")
             }
-            StoreError::Database(_) => failure,
+            StoreError::Database(error) if database::is_damage(&error) => {
+                failure.hint("start the server, which mends its store")
+            }
+            StoreError::Unmade(..) | StoreError::Io(..) | StoreError::Database(_) => failure,
         }
     }
 }

@@ -8,6 +8,7 @@ pub use crate::config::{ConfigError, client, file, ports, secret, server, value}
 pub use crate::server::alert;
 pub use crate::server::correlate;
 pub use crate::server::session::{handshake as server_handshake, refusal};
+pub use crate::server::store;
 pub use crate::wire::{auth, frame, message};
 
 /// Files of events.

@@ -27,6 +27,7 @@ mod client;
 mod clock;
 mod command;
 mod config;
+mod database;
 mod entropy;
 mod evaluate;
 mod event;

@@ -3,6 +3,8 @@ use serde_json::Value;
 
 use crate::harness::peer::connect;
 use crate::harness::process::{Finished, Line, eventually};
+use crate::harness::wire::caller::{Caller, hit, report};
+use crate::harness::wire::message::{Ack, ClientMessage, ServerMessage};
 use crate::harness::{Client, PORTS, SOON, Sandbox, Server, has, lift};
 
 #[test]
@@ -429,9 +431,200 @@ fn an_incident_that_cannot_go_on_after_a_restart_is_closed_with_a_note() {
     assert_eq!(closed["incident"], opened["incident"]);
     let note = "the server was started anew and could not go on with it";
     assert_eq!(closed["notes"][0], note);
-    let listed = ask(&sandbox, &["alerts"]);
-    assert!(listed.contains(" close "), "{listed}");
+    // An alert does not wait for the disk.
+    eventually(SOON, "the end is in the store", || {
+        ask(&sandbox, &["alerts"]).contains(" close ")
+    });
     server.process.stop();
     let again = sandbox.server_at(&address, &json).process.stop();
     assert_eq!(again.stdout, "", "it is said once");
+}
+
+/// The place of each page of a database that holds rows of a table.
+fn leaves(bytes: &[u8]) -> Vec<usize> {
+    let pages = (4096..bytes.len()).step_by(4096);
+    pages.filter(|place| bytes[*place] == 0x0d).collect()
+}
+
+#[test]
+fn a_damaged_store_is_mended_at_the_start_and_the_server_says_what_is_lost() {
+    const REPORTED: u64 = 2000;
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let address = server.address.clone();
+    let caller = Caller::new(1);
+    let (mut visit, _) = caller.visit(&address);
+    for first in (1..REPORTED).step_by(1000) {
+        let hits = vec![hit("192.0.2.66", 22); 1000];
+        assert_eq!(visit.report(report(first, hits)), first + 999);
+    }
+    server.process.signal(Signal::KILL);
+    server.process.finish();
+    let store = sandbox.path("server-state/server/store.db");
+    let database = rusqlite::Connection::open(&store).unwrap();
+    let rows = "SELECT max(number) FROM event";
+    let rows: i64 = database.query_row(rows, [], |row| row.get(0)).unwrap();
+    drop(database);
+    let mut bytes = std::fs::read(&store).unwrap();
+    // Somewhere among the hits.
+    let place = leaves(&bytes)[leaves(&bytes).len() / 2];
+    bytes[place..place + 4096].fill(0x5a);
+    std::fs::write(&store, bytes).unwrap();
+    let server = sandbox.server_at(&address, &[]);
+    let said = server
+        .process
+        .wait_for_log(|line| line.contains("the store was damaged"));
+    assert!(
+        said.contains("WARN") && said.contains("1 clients are saved"),
+        "{said}"
+    );
+    let saved = stored(&sandbox, "server-state/server/store.db", "event");
+    let sum = format!("{saved} hits, ");
+    let lost = format!("; {} hits and 0 alerts are lost", rows - saved);
+    assert!(said.contains(&sum) && said.contains(&lost), "{said}");
+    assert!((rows - 200..rows).contains(&saved), "{said}");
+    // It knows how far the client had come: what is sent again counts once, and nothing is missed.
+    let (mut visit, welcome) = caller.visit(&address);
+    assert_eq!(welcome.acknowledged, Some(REPORTED));
+    assert_eq!(
+        visit.report(report(1999, vec![hit("192.0.2.66", 22); 3])),
+        2001
+    );
+    assert_eq!(
+        stored(&sandbox, "server-state/server/store.db", "event"),
+        saved + 1
+    );
+    let finished = server.process.stop();
+    assert!(
+        !finished.stderr.contains("never arrived"),
+        "{}",
+        finished.stderr
+    );
+    assert!(
+        sandbox
+            .path("server-state/server/store.db.damaged")
+            .exists()
+    );
+}
+
+#[test]
+fn a_store_that_is_no_database_any_more_does_not_stop_the_server() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let address = server.address.clone();
+    let client = sandbox.client(&address, &[]);
+    client.connected();
+    server.process.stop();
+    let store = sandbox.path("server-state/server/store.db");
+    // Nothing of it is left in the log, either.
+    let database = rusqlite::Connection::open(&store).unwrap();
+    database.execute("VACUUM", []).unwrap();
+    drop(database);
+    std::fs::write(&store, "what once was a store".repeat(1000)).unwrap();
+    let server = sandbox.server_at(&address, &[]);
+    server
+        .process
+        .wait_for_log(|line| line.contains("the store was damaged") && line.contains(": 0 hits"));
+    connect(client.address, client.address, PORTS[0]);
+    eventually(SOON * 2, "the hit is in the store", || {
+        stored(&sandbox, "server-state/server/store.db", "event") == 1
+    });
+    client.process.stop();
+    assert_eq!(server.process.stop().code(), Some(0));
+}
+
+/// A server that starts on a disk without room, over a store with three hits of `caller`.
+fn starts_on_a_full_disk(prepare: impl Fn(&rusqlite::Connection)) {
+    if !has("prlimit") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let address = server.address.clone();
+    let caller = Caller::new(1);
+    let (mut visit, _) = caller.visit(&address);
+    let scan = |first| {
+        report(
+            first,
+            [22, 80, 445].map(|port| hit("192.0.2.66", port)).to_vec(),
+        )
+    };
+    assert_eq!(visit.report(scan(1)), 3);
+    server.process.stop();
+    prepare(&rusqlite::Connection::open(sandbox.path("server-state/server/store.db")).unwrap());
+    let arguments = ["server", "--bind", &address, "--state-dir", "server-state"];
+    // Not a byte more than there is.
+    let server = sandbox.confined(0, &arguments);
+    server.listens_at();
+    let (mut visit, welcome) = caller.visit(&address);
+    assert_eq!(welcome.acknowledged, Some(3), "what it has it knows");
+    let mut answer = |first| {
+        visit.line.send(&ClientMessage::Report(scan(first)));
+        visit.line.receive::<ServerMessage>()
+    };
+    let taken_in = Ack {
+        received: 6,
+        durable: 3,
+    };
+    assert_eq!(answer(4), ServerMessage::Ack(taken_in));
+    server.wait_for_log(|line| line.contains("cannot write the store"));
+    server.wait_for(|line| matches!(line, Line::Out(alert) if alert.contains(" 6 hits")));
+    lift(&server);
+    server.wait_for_log(|line| line.contains("the store can be written again"));
+    eventually(SOON, "the hits are on the disk", || {
+        answer(4) == ServerMessage::Ack(Ack::durable(6))
+    });
+    let stderr = server.stop().stderr;
+    assert_eq!(
+        stderr.matches("cannot write the store").count(),
+        1,
+        "{stderr}"
+    );
+    assert_eq!(stored(&sandbox, "server-state/server/store.db", "event"), 6);
+}
+
+#[test]
+fn a_server_starts_on_a_full_disk_and_goes_on_when_there_is_room() {
+    starts_on_a_full_disk(|_| ());
+}
+
+#[test]
+fn a_server_starts_on_a_full_disk_without_the_files_beside_its_store() {
+    starts_on_a_full_disk(|store| {
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        store.query_row(checkpoint, [], |_| Ok(())).unwrap();
+    });
+}
+
+#[test]
+fn where_no_store_can_be_made_the_server_says_so_and_ends() {
+    if !has("prlimit") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.server(&[]).process.stop();
+    for file in ["store.db", "store.db-wal", "store.db-shm"] {
+        drop(std::fs::remove_file(
+            sandbox.path(&format!("server-state/server/{file}")),
+        ));
+    }
+    let arguments = [
+        "server",
+        "--bind",
+        "127.0.0.1:0",
+        "--state-dir",
+        "server-state",
+    ];
+    for _ in 0..2 {
+        let finished = sandbox.confined(0, &arguments).finish();
+        assert_eq!(finished.code(), Some(1), "{}", finished.stderr);
+        let said = "cannot open the store: there is none, and none can be made at server-state";
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
+        assert!(
+            finished.stderr.contains("its disk is not full"),
+            "{}",
+            finished.stderr
+        );
+    }
+    drop(sandbox.server(&[]));
 }

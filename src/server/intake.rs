@@ -26,7 +26,7 @@ use crate::seldom::Seldom;
 use crate::server::alert::{Alert, Issued, json, text};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::Room;
-use crate::server::store::record::{AlertRecord, Change, Status};
+use crate::server::store::record::{AlertRecord, Change, Status, Visitor};
 use crate::server::store::writer::{Durable, Ticket, Writer};
 
 /// The way into the engine.
@@ -145,13 +145,13 @@ impl Intake {
             return None;
         }
         state.correlator.lives_at(client, arrival.address);
-        self.store.put(Change::Welcome {
+        self.store.put(Change::Welcome(Visitor {
             client,
             name: arrival.name.to_owned(),
             version: arrival.version.to_owned(),
-            address: arrival.address,
+            address: arrival.address.to_string(),
             now: arrival.now,
-        });
+        }));
         Some(Progress {
             durable: Arc::clone(state.durable.entry(client).or_default()),
         })

@@ -30,6 +30,7 @@ use rustls::ServerConfig;
 
 use crate::clock;
 use crate::config::server::{Format, Limits, ServerSettings};
+use crate::database;
 use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
 use crate::net::listen::{Waker, listen};
@@ -37,7 +38,7 @@ use crate::net::permits::Permits;
 use crate::seldom::Seldom;
 use crate::server::alert::Issued;
 use crate::server::intake::Intake;
-use crate::server::restore::restore;
+use crate::server::restore::{Restored, restore};
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::Gate;
 use crate::server::session::seats::Seats;
@@ -46,7 +47,7 @@ use crate::server::sink::stdout::Stdout;
 use crate::server::store::StoreError;
 use crate::server::store::reader::Reader;
 use crate::server::store::record::Change;
-use crate::server::store::writer::{self, Durable, Writer};
+use crate::server::store::writer::{self, Durable, Work, Writer};
 use crate::shutdown::Stop;
 use crate::threads::{End, Watch};
 use crate::wire::auth::SecretKey;
@@ -130,9 +131,11 @@ impl Server {
         let waker = Waker::new(&listener).map_err(|error| ServerError::Bind(asked, error))?;
         let watch = Watch::new(16);
         let metrics = Arc::new(ServerMetrics::default());
-        let (writer, reader) = open_store(&watch, &credentials.folder, &metrics)?;
-        let now = Timestamp::from(clock::wall());
-        let restored = restore(&reader, settings, now).map_err(ServerError::Store)?;
+        let (writer, work) = open_store(&credentials.folder, &metrics)?;
+        let (work, restored) = begin(work, settings).map_err(ServerError::Store)?;
+        watch
+            .spawn("store", move || work.run())
+            .map_err(ServerError::Thread)?;
         let mut left_over = restored.undelivered;
         for closing in restored.closing {
             left_over.push((closing.number, closing.text.clone(), closing.line.clone()));
@@ -257,19 +260,24 @@ fn wait_until(deadline: Instant, done: impl Fn() -> bool) {
     }
 }
 
-/// Opens the store and starts the thread that writes it.
-fn open_store(
-    watch: &Watch,
-    folder: &Path,
-    metrics: &Arc<ServerMetrics>,
-) -> Result<(Writer, Reader), ServerError> {
+/// Opens the store.
+fn open_store(folder: &Path, metrics: &Arc<ServerMetrics>) -> Result<(Writer, Work), ServerError> {
     let path = folder.join(store::FILE);
-    let (writer, work) = writer::open(&path, Arc::clone(metrics)).map_err(ServerError::Store)?;
-    let reader = Reader::open(&path).map_err(ServerError::Store)?;
-    watch
-        .spawn("store", move || work.run())
-        .map_err(ServerError::Thread)?;
-    Ok((writer, reader))
+    writer::open(&path, Arc::clone(metrics)).map_err(ServerError::Store)
+}
+
+/// Reads what the server needs to go on. If the store turns out to be damaged, it is mended first.
+fn begin(mut work: Work, settings: &ServerSettings) -> Result<(Work, Restored), StoreError> {
+    let now = Timestamp::from(clock::wall());
+    let restored = |work: &Work| restore(&Reader::open(work.path())?, settings, now);
+    let restored = match restored(&work) {
+        Err(StoreError::Database(error)) if database::is_damage(&error) => {
+            work.mend(&error)?;
+            restored(&work)
+        }
+        restored => restored,
+    };
+    Ok((work, restored?))
 }
 
 /// The thread that writes alerts to standard output.

@@ -17,14 +17,16 @@
 //! what can be read of it is carried over.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::database;
 
 /// The version of the format.
 const VERSION: i64 = 1;
@@ -32,6 +34,9 @@ const VERSION: i64 = 1;
 /// When the spool is full, this share of its records is dropped at once, oldest first: dropping
 /// them one by one would cost a transaction each.
 const CHUNK: u64 = 64;
+
+/// Damaged spools that are kept: a host has better things to do with its disk.
+const KEPT: u32 = 1;
 
 /// The size of a page, in bytes.
 const PAGE: u64 = 4096;
@@ -123,7 +128,9 @@ impl Spool {
         let pages = (bytes / PAGE).max(CHUNK);
         match Self::open_file(&path, pages) {
             Ok(spool) => Ok((spool, Found::Sound)),
-            Err(SpoolError::Database(error)) if is_damage(&error) => Self::recover(&path, pages),
+            Err(SpoolError::Database(error)) if database::is_unusable(&error) => {
+                Self::recover(&path, pages)
+            }
             Err(error) => Err(error),
         }
     }
@@ -147,7 +154,7 @@ impl Spool {
         )?;
         let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
-            return Err(damage(verdict));
+            return Err(database::damage(&verdict).into());
         }
         database.execute_batch(
             "BEGIN;
@@ -172,22 +179,15 @@ impl Spool {
 
     /// Moves a damaged file away and carries over what can be read of it.
     fn recover(path: &Path, pages: u64) -> Result<(Self, Found), SpoolError> {
-        let kept = path.with_extension("db.damaged");
-        let io = |error| SpoolError::Io(path.to_owned(), error);
-        for suffix in ["", "-wal", "-shm"] {
-            let (from, to) = (with_suffix(path, suffix), with_suffix(&kept, suffix));
-            match fs::rename(&from, &to) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-                Ok(()) | Err(_) => {}
-            }
-        }
+        let kept = database::set_aside(path, KEPT)
+            .map_err(|error| SpoolError::Io(path.to_owned(), error))?;
         let mut spool = Self::open_file(path, pages)?;
         let saved = spool.carry_over(&kept)?;
         Ok((spool, Found::Damaged { kept, saved }))
     }
 
     fn carry_over(&mut self, kept: &Path) -> Result<u64, SpoolError> {
-        let Ok(old) = Connection::open(kept) else {
+        let Ok(old) = database::open_damaged(kept) else {
             return Ok(0);
         };
         let transaction = self.database.transaction()?;
@@ -318,7 +318,7 @@ impl Spool {
 impl Flusher {
     /// For the spool in this file, which has been written to and so has a log.
     fn of(path: &Path) -> Result<Self, SpoolError> {
-        let path = with_suffix(path, "-wal");
+        let path = database::with_suffix(path, "-wal");
         // SQLite keeps no locks on the log, so opening and closing it takes none away.
         match File::options().write(true).open(&path) {
             Ok(log) => Ok(Self {
@@ -389,28 +389,6 @@ fn length<T>(items: &[T]) -> u64 {
 
 fn positive(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn damage(what: String) -> SpoolError {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    SpoolError::Database(rusqlite::Error::SqliteFailure(code, Some(what)))
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    match error {
-        rusqlite::Error::SqliteFailure(failure, _) => {
-            matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-                // A truncated file reads short; a foreign schema fails to prepare.
-                || matches!(failure.code, ErrorCode::Unknown)
-        }
-        _ => true,
-    }
 }
 
 #[cfg(test)]

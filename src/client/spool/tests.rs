@@ -1,5 +1,7 @@
 //! What a spool keeps, drops, and survives.
 
+use std::fs;
+
 use super::*;
 use proptest::prelude::*;
 

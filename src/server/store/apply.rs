@@ -3,30 +3,16 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::event::{ClientId, Event, Timestamp};
-use crate::server::store::record::{AlertRecord, Change, Status, address_bytes, integer, ports};
-
-/// Rows of a table that expire at once.
-const EXPIRED_AT_ONCE: i64 = 50_000;
+use crate::server::store::expiry::expire;
+use crate::server::store::record::{
+    AlertRecord, Change, Status, Visitor, address_bytes, client_crc, event_crc, integer, key_crc,
+    ports,
+};
 
 /// Writes one change as part of a transaction.
 pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     match change {
-        Change::Welcome {
-            client,
-            name,
-            version,
-            address,
-            now,
-        } => {
-            let now = integer(now.as_micros());
-            transaction
-                .prepare_cached(
-                    "INSERT INTO client (id, name, version, address, first_seen, last_seen)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (id) DO UPDATE SET
-                     name = ?2, version = ?3, address = ?4, last_seen = ?5, farewell = 0",
-                )?
-                .execute(params![client.0, name, version, address.to_string(), now])?;
-        }
+        Change::Welcome(visitor) => welcome(transaction, visitor)?,
         Change::Status {
             client,
             now,
@@ -67,6 +53,50 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
     Ok(())
 }
 
+fn welcome(transaction: &Transaction<'_>, visitor: &Visitor) -> rusqlite::Result<()> {
+    let known = transaction
+        .prepare_cached(
+            "UPDATE client SET name = ?2, version = ?3, address = ?4, last_seen = ?5, farewell = 0
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            visitor.client.0,
+            visitor.name,
+            visitor.version,
+            visitor.address,
+            integer(visitor.now.as_micros())
+        ])?;
+    if known == 0 {
+        introduce(transaction, visitor)?;
+    }
+    Ok(())
+}
+
+/// Makes a row for a client that has none, and returns its key.
+fn introduce(transaction: &Transaction<'_>, visitor: &Visitor) -> rusqlite::Result<i64> {
+    let client = visitor.client;
+    let key = transaction
+        .prepare_cached(
+            "INSERT INTO client (id, name, version, address, first_seen, last_seen, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) RETURNING key",
+        )?
+        .query_row(
+            params![
+                client.0,
+                visitor.name,
+                visitor.version,
+                visitor.address,
+                integer(visitor.now.as_micros()),
+                client_crc(client, 0)
+            ],
+            |row| row.get(0),
+        )?;
+    transaction
+        .prepare_cached("INSERT INTO client_key VALUES (?1, ?2, ?3)")?
+        .execute(params![key, client.0, key_crc(key, client)])?;
+    Ok(key)
+}
+
 fn describe(
     transaction: &Transaction<'_>,
     client: ClientId,
@@ -98,17 +128,25 @@ fn advance(
     gap: Option<(u64, u64)>,
     now: Timestamp,
 ) -> rusqlite::Result<i64> {
-    let (missing, now) = (
-        gap.map_or(0, |(first, last)| last - first + 1),
-        integer(now.as_micros()),
-    );
-    let key = transaction
+    let missing = gap.map_or(0, |(first, last)| last - first + 1);
+    let key = match key(transaction, client)? {
+        Some(key) => key,
+        // Its welcome was left out, for want of room in the queue.
+        None => introduce(transaction, &Visitor::unknown(client, now))?,
+    };
+    let now = integer(now.as_micros());
+    transaction
         .prepare_cached(
-            "INSERT INTO client (id, name, version, address, first_seen, last_seen, progress, missing)
-             VALUES (?1, lower(hex(?1)), '', '', ?2, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET
-             last_seen = ?2, progress = ?3, missing = missing + ?4 RETURNING key",
+            "UPDATE client SET last_seen = ?2, progress = ?3, missing = missing + ?4, crc = ?5
+             WHERE key = ?1",
         )?
-        .query_row(params![client.0, now, integer(progress), integer(missing)], |row| row.get(0))?;
+        .execute(params![
+            key,
+            now,
+            integer(progress),
+            integer(missing),
+            client_crc(client, progress)
+        ])?;
     if let Some((first, last)) = gap {
         transaction
             .prepare_cached("INSERT INTO gap VALUES (?1, ?2, ?3, ?4)")?
@@ -117,10 +155,17 @@ fn advance(
     Ok(key)
 }
 
+fn key(transaction: &Transaction<'_>, client: ClientId) -> rusqlite::Result<Option<i64>> {
+    transaction
+        .prepare_cached("SELECT key FROM client WHERE id = ?1")?
+        .query_row([client.0], |row| row.get(0))
+        .optional()
+}
+
 fn insert(transaction: &Transaction<'_>, key: i64, events: &[Event]) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
         "INSERT INTO event (client, sequence, received, at, first, last, source, source_port,
-         trap_port, probe, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         trap_port, probe, count, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     for event in events {
         let hit = &event.hit;
@@ -135,44 +180,9 @@ fn insert(transaction: &Transaction<'_>, key: i64, events: &[Event]) -> rusqlite
             hit.source_port,
             hit.trap_port,
             hit.probe.code(),
-            hit.count.get()
+            hit.count.get(),
+            event_crc(key, event)
         ])?;
-    }
-    Ok(())
-}
-
-/// Forgets some of what is older, so that nobody waits long.
-fn expire(transaction: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<()> {
-    let before = integer(before.as_micros());
-    // Numbers follow arrival, so what is old comes first.
-    for (oldest, delete) in [
-        (
-            "SELECT received FROM event ORDER BY number LIMIT 1",
-            "DELETE FROM event WHERE received < ?1 AND number IN
-             (SELECT number FROM event ORDER BY number LIMIT ?2)",
-        ),
-        (
-            "SELECT time FROM alert ORDER BY number LIMIT 1",
-            "DELETE FROM alert WHERE time < ?1 AND number IN
-             (SELECT number FROM alert ORDER BY number LIMIT ?2)
-             AND number <= (SELECT value FROM counter WHERE name = 'delivered')",
-        ),
-    ] {
-        let oldest: Option<i64> = transaction
-            .prepare_cached(oldest)?
-            .query_row([], |row| row.get(0))
-            .optional()?;
-        if oldest.is_some_and(|oldest| oldest < before) {
-            transaction
-                .prepare_cached(delete)?
-                .execute(params![before, EXPIRED_AT_ONCE])?;
-        }
-    }
-    for delete in [
-        "DELETE FROM incident WHERE action = 'close' AND last_seen < ?1",
-        "DELETE FROM gap WHERE noticed < ?1",
-    ] {
-        transaction.prepare_cached(delete)?.execute([before])?;
     }
     Ok(())
 }

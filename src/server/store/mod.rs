@@ -6,28 +6,42 @@
 //! may read it while the server runs.
 //!
 //! ```text
-//! client   key, id (16 bytes), name, version, address, first_seen, last_seen, farewell (0 or 1),
-//!          progress (last number of its sequence), missing, dropped, backlog, traps ("22 80"),
-//!          traps_wanted, clock_offset
+//! client   key (used once), id (16 bytes), name, version, address, first_seen, last_seen,
+//!          farewell (0 or 1), progress (last number of its sequence), missing, dropped, backlog,
+//!          traps ("22 80"), traps_wanted, clock_offset, refused, crc (of id and progress)
+//! client_key  key, id, crc (of both): once more, because without it hits would be nobody's
 //! event    number (order of arrival), client (key), sequence, received, at, first, last,
-//!          source (4 or 16 bytes), source_port, trap_port, probe (as on the wire), count
+//!          source (4 or 16 bytes), source_port, trap_port, probe (as on the wire), count, crc (of
+//!          all but the number; none if version 1 has written it)
 //! gap      client (key), first, last, noticed
 //! alert    number, incident, action, time, text (as standard output has it), line (JSON)
 //! incident id, opened, first_seen, last_seen, action, line (JSON of its last alert), alerts
-//! counter  name, value: `delivered` (last alert written to standard output)
+//! counter  name, value: `delivered` (last alert written to standard output), `forgotten` and
+//!          `forgotten-alerts` (last event, and last alert, that was forgotten), `version` (once more)
 //! ```
 //!
 //! Times are microseconds since the Unix epoch, UTC. `user_version` is [`schema::VERSION`]; a
-//! store of a later version is not touched.
+//! store of an earlier version is [brought up to date](migrate), one of a later version is not
+//! touched. A damaged one is [mended](mend).
 
 pub mod apply;
+pub mod expiry;
+pub mod inspect;
+pub mod mend;
+pub mod migrate;
 pub mod reader;
 pub mod record;
+pub mod rows;
+pub mod salvage;
 pub mod schema;
+pub mod walk;
 pub mod writer;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
+
+use crate::database;
 
 /// The name of the file in the state folder.
 pub const FILE: &str = "store.db";
@@ -37,8 +51,14 @@ pub const FILE: &str = "store.db";
 pub enum StoreError {
     /// It was made by a later version of vft.
     Later(PathBuf, i64),
+    /// It was made by an earlier version of vft, and cannot be read before it is brought up to date.
+    Earlier(PathBuf, i64),
     /// There is no store.
     Absent(PathBuf),
+    /// There is no store, and none can be made.
+    Unmade(PathBuf, rusqlite::Error),
+    /// A file cannot be moved away or made.
+    Io(PathBuf, io::Error),
     /// SQLite's word on it: often a full disk.
     Database(rusqlite::Error),
 }
@@ -51,7 +71,21 @@ impl fmt::Display for StoreError {
                 "{} has version {version}, of a later release of vft than this one",
                 path.display()
             ),
+            Self::Earlier(path, version) => write!(
+                f,
+                "{} has version {version}, of an earlier release of vft than this one",
+                path.display()
+            ),
             Self::Absent(path) => write!(f, "there is no store at {}", path.display()),
+            Self::Unmade(path, error) => write!(
+                f,
+                "there is none, and none can be made at {}: {error}",
+                path.display()
+            ),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Database(error) if database::is_want_of_room(error) => {
+                write!(f, "{error} (is its disk full?)")
+            }
             Self::Database(error) => error.fmt(f),
         }
     }

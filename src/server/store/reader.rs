@@ -1,17 +1,15 @@
 //! Reading the store: for a server that starts again, and for the commands that show it.
 
-use std::num::NonZeroU32;
 use std::path::Path;
 
 use ipnet::IpNet;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use log::warn;
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
 
-use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
-use crate::server::store::StoreError;
-use crate::server::store::record::{
-    Status, address, address_bytes, integer, parse_ports, unsigned,
-};
-use crate::server::store::schema;
+use crate::event::{ClientId, Event, Timestamp};
+use crate::server::store::record::{Status, address_bytes, integer, unsigned};
+use crate::server::store::rows::{CLIENT, EVENT, EVENT_COLUMNS, INCIDENT};
+use crate::server::store::{StoreError, rows, schema};
 
 /// A store that is read.
 #[derive(Debug)]
@@ -74,9 +72,8 @@ pub struct Selection {
     pub until: Option<Timestamp>,
 }
 
-const EVENT: &str = "SELECT client.id, client.name, event.sequence, event.received, event.at,
-    event.first, event.last, event.source, event.source_port, event.trap_port, event.probe,
-    event.count, event.number FROM event JOIN client ON client.key = event.client";
+/// Whose hits those are whose client's row is lost.
+const NOBODY: ClientId = ClientId([0; 16]);
 
 impl Reader {
     /// Opens the store at `path`, which a server may be writing.
@@ -88,38 +85,25 @@ impl Reader {
 
     /// All clients, by name.
     pub fn clients(&self) -> Result<Vec<StoredClient>, StoreError> {
-        let mut select = self.database.prepare(
-            "SELECT id, name, version, address, first_seen, last_seen, farewell, progress, missing,
-             traps, traps_wanted, backlog, dropped, clock_offset FROM client ORDER BY name, key",
-        )?;
-        let clients = select.query_map([], client)?.collect::<Result<_, _>>()?;
-        Ok(clients)
+        let select = format!("SELECT {CLIENT} FROM client ORDER BY name, key");
+        let mut select = self.database.prepare(&select)?;
+        Ok(sound(select.query([])?, rows::client)?)
     }
 
     /// Incidents, lately updated ones last; only those that are not closed if so asked.
     pub fn incidents(&self, which: Which) -> Result<Vec<StoredIncident>, StoreError> {
-        let mut select = self.database.prepare(
-            "SELECT id, first_seen, last_seen, line, alerts FROM incident
-             WHERE ?1 OR action <> 'close' ORDER BY last_seen, id",
-        )?;
+        let mut select = self.database.prepare(&format!(
+            "SELECT {INCIDENT} FROM incident WHERE ?1 OR action <> 'close' ORDER BY last_seen, id",
+        ))?;
         let all = which == Which::All;
-        let incidents = select
-            .query_map([all], incident)?
-            .collect::<Result<_, _>>()?;
-        Ok(incidents)
+        Ok(sound(select.query([all])?, rows::incident)?)
     }
 
     /// The incident with this id.
     pub fn incident(&self, id: &str) -> Result<Option<StoredIncident>, StoreError> {
-        let found = self
-            .database
-            .query_row(
-                "SELECT id, first_seen, last_seen, line, alerts FROM incident WHERE id = ?1",
-                [id],
-                incident,
-            )
-            .optional()?;
-        Ok(found)
+        let select = format!("SELECT {INCIDENT} FROM incident WHERE id = ?1");
+        let mut select = self.database.prepare(&select)?;
+        Ok(sound(select.query([id])?, rows::incident)?.pop())
     }
 
     /// The alerts of an incident, as lines of JSON, in order.
@@ -127,10 +111,7 @@ impl Reader {
         let mut select = self
             .database
             .prepare("SELECT line FROM alert WHERE incident = ?1 ORDER BY number")?;
-        let lines = select
-            .query_map([incident], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        Ok(lines)
+        Ok(sound(select.query([incident])?, |row| row.get(0))?)
     }
 
     /// The last alert of an incident, as a line of text.
@@ -160,12 +141,8 @@ impl Reader {
             "SELECT number, text, line FROM alert WHERE number >
              coalesce((SELECT value FROM counter WHERE name = 'delivered'), 0) ORDER BY number",
         )?;
-        let alerts = select
-            .query_map([], |row| {
-                Ok((unsigned(row.get(0)?), row.get(1)?, row.get(2)?))
-            })?
-            .collect::<Result<_, _>>()?;
-        Ok(alerts)
+        let alert = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get(1)?, row.get(2)?));
+        Ok(sound(select.query([])?, alert)?)
     }
 
     /// Hands the events that arrived at `since` or later to `take`, in the order of arrival; only
@@ -183,15 +160,17 @@ impl Reader {
                 })?;
         let enough = last.saturating_sub(integer(most));
         let first = self.first_arrived_since(since)?.max(enough);
-        let mut select = self
-            .database
-            .prepare(&format!("{EVENT} WHERE number >= ?1 ORDER BY number"))?;
+        let select = events("WHERE number >= ?1 ORDER BY number");
+        let mut select = self.database.prepare(&select)?;
         let mut rows = select.query([first])?;
+        let mut senseless = 0_u64;
         while let Some(row) = rows.next()? {
-            if let Some((event, _)) = event(row)? {
-                take(event);
+            match rows::sound(named(row))?.flatten() {
+                Some((event, _)) => take(event),
+                None => senseless += 1,
             }
         }
+        complain(senseless);
         Ok(())
     }
 
@@ -202,33 +181,40 @@ impl Reader {
         selection: &Selection,
         mut take: impl FnMut(&Event, &str) -> More,
     ) -> Result<(), StoreError> {
-        let mut after = 0;
+        let (mut after, mut senseless) = (0, 0);
         loop {
             // A page at a time: whoever reads slowly must not keep the writer's log from shrinking.
             let page = self.page(selection, after)?;
-            let Some((last, ..)) = page.last() else {
-                return Ok(());
+            let Some((last, _)) = page.last() else {
+                break;
             };
             after = *last;
-            for (_, event, name) in &page {
-                if take(event, name) == More::Enough {
+            for (_, event) in page {
+                let Some((event, name)) = event else {
+                    senseless += 1;
+                    continue;
+                };
+                if take(&event, &name) == More::Enough {
                     return Ok(());
                 }
             }
         }
+        complain(senseless);
+        Ok(())
     }
 
+    /// The next rows with their numbers, and what they stand for if they make sense.
     fn page(
         &self,
         selection: &Selection,
         after: i64,
-    ) -> Result<Vec<(i64, Event, String)>, StoreError> {
-        let mut select = self.database.prepare_cached(&format!(
-            "{EVENT} WHERE (?1 IS NULL OR source BETWEEN ?1 AND ?6 AND length(source) = length(?1))
+    ) -> Result<Vec<(i64, Option<Named>)>, StoreError> {
+        let mut select = self.database.prepare_cached(&events(
+            "WHERE (?1 IS NULL OR source BETWEEN ?1 AND ?6 AND length(source) = length(?1))
              AND (?2 IS NULL OR trap_port = ?2)
              AND (?3 IS NULL OR name = ?3 OR lower(hex(id)) = ?3)
              AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5) AND number > ?7
-             ORDER BY number LIMIT 4096"
+             ORDER BY number LIMIT 4096",
         ))?;
         let micros = |time: Timestamp| integer(time.as_micros());
         let mut rows = select.query(params![
@@ -246,9 +232,7 @@ impl Reader {
         ])?;
         let mut page = Vec::new();
         while let Some(row) = rows.next()? {
-            if let Some((event, name)) = event(row)? {
-                page.push((row.get(12)?, event, name));
-            }
+            page.push((row.get(0)?, rows::sound(named(row))?.flatten()));
         }
         Ok(page)
     }
@@ -294,66 +278,41 @@ pub enum More {
     Enough,
 }
 
-fn incident(row: &Row<'_>) -> rusqlite::Result<StoredIncident> {
-    Ok(StoredIncident {
-        id: row.get(0)?,
-        first_seen: time(row, 1)?,
-        last_seen: time(row, 2)?,
-        line: row.get(3)?,
-        alerts: unsigned(row.get(4)?),
-    })
+/// A statement that selects events, each with its client's id and name if these are known.
+fn events(which: &str) -> String {
+    format!(
+        "SELECT {EVENT}, client.id, client.name FROM event
+         LEFT JOIN client ON client.key = event.client {which}"
+    )
 }
 
-fn client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
-    Ok(StoredClient {
-        id: ClientId(row.get(0)?),
-        name: row.get(1)?,
-        version: row.get(2)?,
-        address: row.get(3)?,
-        first_seen: time(row, 4)?,
-        last_seen: time(row, 5)?,
-        farewell: row.get(6)?,
-        progress: unsigned(row.get(7)?),
-        missing: unsigned(row.get(8)?),
-        status: Status {
-            traps: parse_ports(&row.get::<_, String>(9)?),
-            traps_wanted: row.get(10)?,
-            backlog: unsigned(row.get(11)?),
-            dropped: unsigned(row.get(12)?),
-            clock_offset: row.get(13)?,
-        },
-    })
+/// Says what was left out.
+fn complain(senseless: u64) {
+    if senseless > 0 {
+        warn!("{senseless} hits in the store are damaged and left out");
+    }
 }
 
-/// An event with its client's name; `None` if the row makes no sense, which only damage explains.
-fn event(row: &Row<'_>) -> rusqlite::Result<Option<(Event, String)>> {
-    let source = address(&row.get::<_, Vec<u8>>(7)?);
-    let (probe, count) = (
-        Probe::from_code(row.get(10)?),
-        NonZeroU32::new(row.get(11)?),
-    );
-    let (Some(source), Some(probe), Some(count)) = (source, probe, count) else {
-        return Ok(None);
+/// An event with its client's name.
+type Named = (Event, String);
+
+fn named(row: &Row<'_>) -> rusqlite::Result<Option<Named>> {
+    let who = (row.get(EVENT_COLUMNS)?, row.get(EVENT_COLUMNS + 1)?);
+    let (id, name) = match who {
+        (Some(id), Some(name)) => (ClientId(id), name),
+        (_, _) => (NOBODY, "?".to_owned()),
     };
-    let hit = Hit {
-        first: time(row, 5)?,
-        last: time(row, 6)?,
-        source,
-        source_port: row.get(8)?,
-        trap_port: row.get(9)?,
-        probe,
-        count,
-    };
-    let event = Event {
-        client: ClientId(row.get(0)?),
-        sequence: unsigned(row.get(2)?),
-        received: time(row, 3)?,
-        at: time(row, 4)?,
-        hit,
-    };
-    Ok(Some((event, row.get(1)?)))
+    Ok(rows::event(row, id)?.map(|event| (event, name)))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    Ok(Timestamp::from_micros(unsigned(row.get(column)?)))
+/// The rows that make sense.
+fn sound<T>(
+    mut rows: Rows<'_>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(rows::sound(read(row))?);
+    }
+    Ok(found)
 }

@@ -8,18 +8,7 @@ use crate::event::{ClientId, Event, Timestamp};
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A client has come.
-    Welcome {
-        /// Who.
-        client: ClientId,
-        /// What people call it.
-        name: String,
-        /// The version of its program.
-        version: String,
-        /// Where it came from.
-        address: IpAddr,
-        /// When.
-        now: Timestamp,
-    },
+    Welcome(Visitor),
     /// A client has said how it does.
     Status {
         /// Who.
@@ -52,6 +41,34 @@ pub enum Change {
     Expire(Timestamp),
     /// All alerts up to this number have been written to standard output.
     Delivered(u64),
+}
+
+/// A client that has come.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// Who.
+    pub client: ClientId,
+    /// What people call it.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+    /// Where it came from.
+    pub address: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Visitor {
+    /// A client of which nothing is known but its identity.
+    pub fn unknown(client: ClientId, now: Timestamp) -> Self {
+        Self {
+            client,
+            name: client.to_string(),
+            version: String::new(),
+            address: String::new(),
+            now,
+        }
+    }
 }
 
 /// What a client says of itself.
@@ -94,7 +111,7 @@ impl Change {
     /// Whether it does not matter if it is not written this time.
     pub const fn comes_again(&self) -> bool {
         match self {
-            Self::Welcome { .. }
+            Self::Welcome(_)
             | Self::Status { .. }
             | Self::Farewell(_)
             | Self::Delivered(_)
@@ -125,6 +142,42 @@ pub fn parse_ports(text: &str) -> Vec<u16> {
         .collect()
 }
 
+/// The checksum of how far a client has come: what a server asks its client for depends on it.
+pub fn client_crc(id: ClientId, progress: u64) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&id.0);
+    crc.update(&progress.to_be_bytes());
+    crc.finalize()
+}
+
+/// The checksum of which key stands for which client.
+pub fn key_crc(key: i64, id: ClientId) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&key.to_be_bytes());
+    crc.update(&id.0);
+    crc.finalize()
+}
+
+/// The checksum of an event of the client with this key.
+pub fn event_crc(key: i64, event: &Event) -> u32 {
+    let hit = &event.hit;
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&key.to_be_bytes());
+    let times = [event.received, event.at, hit.first, hit.last];
+    for number in [event.sequence]
+        .into_iter()
+        .chain(times.map(Timestamp::as_micros))
+    {
+        crc.update(&number.to_be_bytes());
+    }
+    crc.update(&address_bytes(hit.source));
+    crc.update(&hit.source_port.to_be_bytes());
+    crc.update(&hit.trap_port.to_be_bytes());
+    crc.update(&[hit.probe.code()]);
+    crc.update(&hit.count.get().to_be_bytes());
+    crc.finalize()
+}
+
 /// An address as 4 or 16 bytes.
 pub fn address_bytes(address: IpAddr) -> Vec<u8> {
     match address {
@@ -140,6 +193,9 @@ pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
+
+/// No number that the store gives comes to this one: a hit every microsecond takes 285 years.
+pub const PLAUSIBLE: i64 = 1 << 53;
 
 /// A number as SQLite has them; beyond its range it is the largest.
 pub fn integer(number: u64) -> i64 {

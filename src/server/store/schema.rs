@@ -3,18 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::server::store::StoreError;
+use crate::database::{self, damage};
+use crate::server::store::inspect::inspect;
+use crate::server::store::{StoreError, migrate};
 
 /// The version of the format.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
+/// All of a store that holds nothing yet.
 const TABLES: &str = "
-BEGIN;
-CREATE TABLE IF NOT EXISTS client (
-    key INTEGER PRIMARY KEY,
-    id BLOB NOT NULL UNIQUE,
+CREATE TABLE client (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL,
     name TEXT NOT NULL,
     version TEXT NOT NULL,
     address TEXT NOT NULL,
@@ -27,9 +30,13 @@ CREATE TABLE IF NOT EXISTS client (
     backlog INTEGER NOT NULL DEFAULT 0,
     traps TEXT NOT NULL DEFAULT '',
     traps_wanted INTEGER NOT NULL DEFAULT 0,
-    clock_offset INTEGER NOT NULL DEFAULT 0
+    clock_offset INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0,
+    crc INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE IF NOT EXISTS event (
+CREATE UNIQUE INDEX client_by_id ON client (id);
+CREATE TABLE client_key (key INTEGER PRIMARY KEY, id BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE event (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     client INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
@@ -41,12 +48,13 @@ CREATE TABLE IF NOT EXISTS event (
     source_port INTEGER NOT NULL,
     trap_port INTEGER NOT NULL,
     probe INTEGER NOT NULL,
-    count INTEGER NOT NULL
+    count INTEGER NOT NULL,
+    crc INTEGER
 );
-CREATE TABLE IF NOT EXISTS gap (
+CREATE TABLE gap (
     client INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, noticed INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS alert (
+CREATE TABLE alert (
     number INTEGER PRIMARY KEY,
     incident TEXT NOT NULL,
     action TEXT NOT NULL,
@@ -54,8 +62,8 @@ CREATE TABLE IF NOT EXISTS alert (
     text TEXT NOT NULL,
     line TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS alert_by_incident ON alert (incident, number);
-CREATE TABLE IF NOT EXISTS incident (
+CREATE INDEX alert_by_incident ON alert (incident, number);
+CREATE TABLE incident (
     id TEXT PRIMARY KEY,
     opened INTEGER NOT NULL,
     first_seen INTEGER NOT NULL,
@@ -64,23 +72,30 @@ CREATE TABLE IF NOT EXISTS incident (
     line TEXT NOT NULL,
     alerts INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 1;
-COMMIT;
+CREATE INDEX incident_open ON incident (last_seen) WHERE action <> 'close';
+CREATE INDEX incident_closed ON incident (last_seen) WHERE action = 'close';
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// Opens a store for writing, making it if there is none.
+/// Opens a store for writing, making it if there is none, and bringing it up to date if it is of
+/// an earlier version.
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
-    let database = Connection::open(path)?;
+    let mut database = Connection::open(path)?;
     database.busy_timeout(Duration::from_secs(5))?;
-    check_version(&database, path)?;
+    let version = version(&database, path)?;
     database.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA cache_size = -8192;
+         PRAGMA temp_store = MEMORY;
          PRAGMA journal_size_limit = 16777216;",
     )?;
-    database.execute_batch(TABLES)?;
+    match version {
+        VERSION => {}
+        0 => create(&mut database)?,
+        earlier => migrate::up(&mut database, earlier)?,
+    }
+    inspect(&database)?;
     Ok(database)
 }
 
@@ -89,20 +104,65 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::Absent(path.to_owned()));
     }
+    match read(path, "NORMAL") {
+        // Readers and writer share an index of the log, for which there is no room. Who is alone
+        // has it in memory.
+        Err(StoreError::Database(error)) if database::is_want_of_room(&error) => {
+            read(path, "EXCLUSIVE")
+        }
+        opened => opened,
+    }
+}
+
+fn read(path: &Path, locking: &str) -> Result<Connection, StoreError> {
     let database = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     database.busy_timeout(Duration::from_secs(5))?;
-    check_version(&database, path)?;
+    database.pragma_update(None, "locking_mode", locking)?;
+    // Nothing that is sorted is put on a disk that may be full.
+    database.pragma_update(None, "temp_store", "MEMORY")?;
+    if locking == "EXCLUSIVE" {
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    }
+    let version = version(&database, path)?;
+    if version < VERSION {
+        return Err(StoreError::Earlier(path.to_owned(), version));
+    }
     database.pragma_update(None, "query_only", true)?;
     Ok(database)
 }
 
-fn check_version(database: &Connection, path: &Path) -> Result<(), StoreError> {
-    let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > VERSION {
-        return Err(StoreError::Later(path.to_owned(), version));
+/// Makes the tables, all or none.
+fn create(database: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = database.transaction()?;
+    make_tables(&transaction)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+/// Makes the tables of a store that has no version yet.
+pub fn make_tables(database: &Connection) -> rusqlite::Result<()> {
+    database.execute_batch(TABLES)?;
+    witness(database)
+}
+
+/// Notes the version a second time, so that damage to one is not taken for a later release.
+pub fn witness(database: &Connection) -> rusqlite::Result<()> {
+    let insert = "INSERT OR REPLACE INTO counter VALUES ('version', ?1)";
+    database.execute(insert, [VERSION]).map(drop)
+}
+
+/// The version of a store, 0 if there is nothing in it.
+fn version(database: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let version = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if (0..=VERSION).contains(&version) {
+        return Ok(version);
     }
-    Ok(())
+    let witness = "SELECT value FROM counter WHERE name = 'version'";
+    match database.query_row(witness, [], |row| row.get::<_, i64>(0)) {
+        Ok(other) if other != version => Err(damage("its version is damaged").into()),
+        Ok(_) | Err(_) => Err(StoreError::Later(path.to_owned(), version)),
+    }
 }

@@ -6,19 +6,20 @@
 //! the thread tries again every second; it says so once, and once when it is well again.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{error, info};
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use crate::clock;
+use crate::database;
 use crate::metrics::ServerMetrics;
-use crate::server::store::StoreError;
 use crate::server::store::apply::apply;
 use crate::server::store::record::Change;
-use crate::server::store::schema;
+use crate::server::store::{StoreError, mend, schema};
 
 /// Hits, and changes, that may wait. A session with more waits before it hands anything in.
 const ROOM: usize = 262_144;
@@ -28,6 +29,9 @@ const MOST: usize = 32_768;
 
 /// How long to wait before a failed transaction is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How far apart it tries to mend a damaged store: that may take minutes.
+const BETWEEN_MENDS: Duration = Duration::from_secs(60);
 
 /// The way to the writing thread.
 #[derive(Clone, Debug)]
@@ -83,24 +87,57 @@ pub enum Durable {
 #[derive(Debug)]
 pub struct Work {
     queue: Arc<Queue>,
-    database: Connection,
+    path: PathBuf,
+    /// None while it cannot be opened.
+    database: Option<Connection>,
+    health: Health,
+    mended: Option<Instant>,
     metrics: Arc<ServerMetrics>,
 }
 
-/// Opens the store at `path`; the work is for a thread of its own.
+/// Opens the store at `path`; the work is for a thread of its own. If there is a store that cannot be
+/// written because its disk has no room, the work begins without it.
 pub fn open(path: &Path, metrics: Arc<ServerMetrics>) -> Result<(Writer, Work), StoreError> {
-    let database = schema::open(path)?;
+    let (database, health) = match mend::open(path) {
+        Ok(database) => (Some(database), Health::Well),
+        Err(StoreError::Database(error))
+            if database::is_want_of_room(&error) && schema::open_to_read(path).is_ok() =>
+        {
+            (None, Health::Well.worsens(&error.into()))
+        }
+        Err(error) => return Err(error),
+    };
     let queue = Arc::new(Queue::default());
-    Ok((
-        Writer {
-            queue: Arc::clone(&queue),
-        },
-        Work {
-            queue,
-            database,
-            metrics,
-        },
-    ))
+    let work = Work {
+        queue: Arc::clone(&queue),
+        path: path.to_owned(),
+        database,
+        health,
+        mended: None,
+        metrics,
+    };
+    Ok((Writer { queue }, work))
+}
+
+impl Health {
+    /// Says that the store cannot be written, if that is news.
+    fn worsens(self, error: &StoreError) -> Self {
+        if self == Self::Well {
+            error!(
+                "cannot write the store: {error}; alerting goes on, hits stay with the clients \
+                 until it can be written"
+            );
+        }
+        Self::Ailing
+    }
+
+    /// Says that the store can be written, if that is news.
+    fn improves(self) -> Self {
+        if self == Self::Ailing {
+            info!("the store can be written again");
+        }
+        Self::Well
+    }
 }
 
 impl Writer {
@@ -164,26 +201,24 @@ impl Queue {
 }
 
 impl Work {
+    /// Where the store is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes until asked to end.
     pub fn run(mut self) {
-        let mut health = Health::Well;
-        while let Some(batch) = self.next(health) {
+        while let Some(batch) = self.next() {
             match self.write(&batch) {
                 Ok(()) => {
-                    if std::mem::replace(&mut health, Health::Well) == Health::Ailing {
-                        info!("the store can be written again");
-                    }
+                    self.health = self.health.improves();
                     self.done(&batch);
                 }
                 Err(error) => {
                     self.metrics.store_errors.one();
-                    if std::mem::replace(&mut health, Health::Ailing) == Health::Well {
-                        error!(
-                            "cannot write the store: {error}; alerting goes on, hits stay with \
-                             the clients until it can be written"
-                        );
-                    }
+                    self.health = self.health.worsens(&error);
                     self.put_back(batch);
+                    self.mend_now_and_then(&error);
                 }
             }
         }
@@ -191,9 +226,9 @@ impl Work {
 
     /// What to write next; `None` when it was asked to end and there is nothing more, or nothing
     /// more that can be written.
-    fn next(&self, health: Health) -> Option<Vec<Change>> {
+    fn next(&self) -> Option<Vec<Change>> {
         let mut inner = self.queue.lock();
-        if health == Health::Ailing {
+        if self.health == Health::Ailing {
             if inner.end == End::Asked {
                 return None;
             }
@@ -239,12 +274,43 @@ impl Work {
         }
     }
 
-    fn write(&mut self, batch: &[Change]) -> rusqlite::Result<()> {
-        let transaction = self.database.transaction()?;
+    fn write(&mut self, batch: &[Change]) -> Result<(), StoreError> {
+        let database = match &mut self.database {
+            Some(database) => database,
+            None => self.database.insert(mend::open(&self.path)?),
+        };
+        let transaction = database.transaction()?;
         for change in batch {
             apply(&transaction, change)?;
         }
-        transaction.commit()
+        Ok(transaction.commit()?)
+    }
+
+    /// Mends the store if it is damaged, but not more often than makes sense.
+    fn mend_now_and_then(&mut self, error: &StoreError) {
+        let StoreError::Database(error) = error else {
+            return;
+        };
+        let now = clock::monotonic();
+        let lately = |mended| now.saturating_duration_since(mended) < BETWEEN_MENDS;
+        if !database::is_damage(error) || self.mended.is_some_and(lately) {
+            return;
+        }
+        self.mended = Some(now);
+        if let Err(error) = self.mend(error) {
+            error!("cannot mend the store: {error}");
+        }
+    }
+
+    /// Mends the store, in which `error` was found.
+    pub fn mend(&mut self, error: &rusqlite::Error) -> Result<(), StoreError> {
+        if let Some(database) = self.database.take() {
+            // What is damaged is not written to any more.
+            database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+        mend::mend(&self.path, error)?;
+        self.database = Some(mend::open(&self.path)?);
+        Ok(())
     }
 }
 
@@ -252,7 +318,9 @@ impl Work {
 mod tests {
     use super::*;
     use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
+    use crate::server::store::schema;
     use std::num::NonZeroU32;
+    use std::os::unix::fs::FileExt as _;
 
     const ID: ClientId = ClientId([1; 16]);
 
@@ -322,6 +390,38 @@ mod tests {
         let changes = || vec![events(1, 100), Change::Expire(at(41))];
         assert_eq!(after(changes(), "SELECT min(sequence) FROM event"), 41);
         assert_eq!(after(changes(), "SELECT progress FROM client"), 100);
+    }
+
+    #[test]
+    fn damage_that_is_met_while_running_is_mended_and_nothing_waits_in_vain() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let (writer, mut work) = open(&path, Arc::default()).unwrap();
+        work.write(&[events(1, 1000)]).unwrap();
+        let database = work.database.as_ref().unwrap();
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        database.query_row(checkpoint, [], |_| Ok(())).unwrap();
+        database.execute_batch("PRAGMA shrink_memory").unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        // The last page that holds hits, where the next one would go.
+        let full = |page: &usize| bytes[page * 4096] == 0x0d && bytes[page * 4096 + 4] > 20;
+        let page = (1..bytes.len() / 4096).rfind(full).unwrap();
+        file.write_all_at(&[0xff; 4096], u64::try_from(page).unwrap() * 4096)
+            .unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| work.run());
+            let ticket = writer.put(events(1001, 1));
+            let deadline = clock::monotonic() + Duration::from_secs(20);
+            assert_eq!(writer.wait(ticket, deadline), Durable::Yes);
+            writer.end();
+        });
+        assert!(folder.path().join("store.db.damaged").exists());
+        let database = schema::open_to_read(&path).unwrap();
+        let count = |select| database.query_row(select, [], |row| row.get::<_, i64>(0));
+        let left = count("SELECT count(*) FROM event").unwrap();
+        assert!((900..1001).contains(&left), "{left}");
+        assert_eq!(count("SELECT progress FROM client"), Ok(1001));
     }
 
     #[test]
