@@ -4,7 +4,7 @@
 pub use crate::client::backlog;
 pub use crate::client::reporter::{error, handshake as client_handshake};
 pub use crate::client::spool;
-pub use crate::config::{ConfigError, client, file, ports, secret, server, value};
+pub use crate::config::{ConfigError, client, detectors, file, ports, secret, server, value};
 pub use crate::server::alert;
 pub use crate::server::correlate;
 pub use crate::server::session::{handshake as server_handshake, refusal};
