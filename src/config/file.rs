@@ -22,7 +22,6 @@ const MAX_FILE: u64 = 1 << 20;
 /// Every name a setting or a block of settings can have; suggestions come from here.
 pub const NAMES: &[&str] = &[
     "alert-format",
-    "alerts-per-hour",
     "allow",
     "bind",
     "burst-gap",
@@ -76,7 +75,6 @@ pub const NAMES: &[&str] = &[
     "port",
     "port-surge",
     "ports",
-    "profile",
     "quiet",
     "reason",
     "recurrence",

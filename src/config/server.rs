@@ -34,10 +34,6 @@ pub struct ServerSettings {
     pub alert_format: Format,
     /// After so long, events, alerts and closed incidents are forgotten.
     pub keep: Span,
-    /// Alerts an hour that are written one by one; the rest is summed up.
-    pub alerts_per_hour: u32,
-    /// What the fleet is exposed to.
-    pub profile: Profile,
     /// Networks that are the fleet's own, beside the private ones.
     pub inside: Vec<Network>,
     /// What the engine's tables of sources may take up.
@@ -73,17 +69,6 @@ impl FromStr for Format {
             _ => Err(format!("`{text}` is neither text nor json")),
         }
     }
-}
-
-/// What a fleet is exposed to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// Nobody should touch its traps: every incident is worth an alert.
-    #[default]
-    Internal,
-    /// The Internet touches its traps all day: what a single source does is summed up.
-    Exposed,
 }
 
 /// Bounds on what connections may cost.
@@ -281,9 +266,6 @@ impl ServerSettings {
         if !(3600.0..).contains(&seconds(self.keep)) {
             return out_of_range("keep", "out of range: from 1h to 10years");
         }
-        if !(1..=MAX_COUNT).contains(&self.alerts_per_hour) {
-            return out_of_range("alerts-per-hour", "out of range: from 1 to 16777216");
-        }
         if !(16..=65_536).contains(&self.memory.as_mib()) {
             return out_of_range("memory", "out of range: from 16MiB to 64GiB");
         }
@@ -328,8 +310,6 @@ impl Default for ServerSettings {
             state_dir: None,
             alert_format: Format::Text,
             keep: Span::seconds(YEAR),
-            alerts_per_hour: 20,
-            profile: Profile::default(),
             inside: Vec::new(),
             memory: Size::mib(256),
             limits: Limits::default(),

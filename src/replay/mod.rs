@@ -9,7 +9,7 @@
 //!
 //! What a file holds is told from its first line: [JSON](json) or [CSV](csv), whose fields are
 //! described in [`record`]. [`merge`] says in which order the lines of several files are replayed,
-//! [`pace`] when the engine is told the time. Events of a store come in the order of their arrival,
+//! Events of a store come in the order of their arrival,
 //! as they came when it was live.
 //!
 //! No clock is read and no file opened here. A replay of the same events under the same settings

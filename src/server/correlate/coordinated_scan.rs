@@ -5,7 +5,7 @@
 //! a list of targets never do. So within a window, of all first contacts on a port, those count
 //! that were with a client some other source had touched: fewer of them than chance allows, with a
 //! probability of at most `chance` (1e-6), and it is one scan. The probability is that of
-//! [`overlap`](crate::server::correlate::statistics::overlap). For that it must be known how many
+//! [`overlap`]. For that it must be known how many
 //! clients hold a trap on the port, which they say in their heartbeats.
 //!
 //! Sources with an incident of their own, and those that have made three contacts or more, are left
