@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::config::server::ServerSettings;
 use crate::event::{ClientId, Timestamp};
-use crate::server::alert::{Action, Network, Severity, Shape, Source, Subject};
+use crate::server::alert::{Action, Detector, Network, Severity, Shape, Source, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::{Client, Farewell};
 use crate::server::correlate::dormant::Closed;
@@ -153,8 +153,7 @@ fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
                 .into_iter()
                 .find(|it| Some(it.name()) == text("shape")),
         },
-        subject: subject(&line)?,
-        silent: silent_client(&line),
+        key: key(&line)?,
         first_seen: incident.first_seen,
     };
     Some((incident.id.clone(), memory))
@@ -164,7 +163,8 @@ fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
 fn closed(incident: &StoredIncident) -> Option<(Key, Closed)> {
     let line: Value = serde_json::from_str(&incident.line).ok()?;
     let text = |name: &str| line.get(name)?.as_str();
-    if text("action") != Some(Action::Close.name()) || text("detector") == Some("silent-client") {
+    let key = key(&line).filter(|key| matches!(key, Key::Scan(_)))?;
+    if text("action") != Some(Action::Close.name()) {
         return None;
     }
     let closed = Closed {
@@ -174,7 +174,7 @@ fn closed(incident: &StoredIncident) -> Option<(Key, Closed)> {
         severity: severity(&line)?,
         recurrence: u32::try_from(line.get("recurrence")?.as_u64()?).ok()?,
     };
-    Some((Key::Scan(subject(&line)?), closed))
+    Some((key, closed))
 }
 
 fn time(text: &str) -> Option<Timestamp> {
@@ -209,12 +209,11 @@ fn subject(line: &Value) -> Option<Subject> {
     }
 }
 
-/// The client that an incident says is silent, if it does.
-fn silent_client(line: &Value) -> Option<ClientId> {
-    match (line.get("detector")?.as_str()?, subject(line)?) {
-        ("silent-client", Subject::Client(id)) => Some(id),
-        _ => None,
-    }
+/// What an incident is found by.
+fn key(line: &Value) -> Option<Key> {
+    let name = line.get("detector")?.as_str()?;
+    let detector = Detector::ALL.into_iter().find(|it| it.name() == name)?;
+    Some(Key::new(detector, subject(line)?))
 }
 
 fn client(digits: &str) -> Option<ClientId> {
@@ -223,4 +222,60 @@ fn client(digits: &str) -> Option<ClientId> {
         *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
     }
     Some(ClientId(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: ClientId = ClientId([0xab; 16]);
+
+    fn stored(detector: &str, action: &str) -> StoredIncident {
+        let line = serde_json::json!({
+            "time": "2026-11-24T03:12:09.000Z",
+            "action": action,
+            "detector": detector,
+            "detectors": [detector],
+            "severity": "medium",
+            "subject": {"kind": "client", "value": CLIENT.to_string(), "name": "web-7"},
+            "hits": 3,
+            "clients": {"count": 1},
+            "ports": {"count": 1},
+            "recurrence": 2,
+            "shape": null,
+        });
+        StoredIncident {
+            id: "7Q2FK9XM".to_owned(),
+            first_seen: Timestamp::default(),
+            last_seen: Timestamp::default(),
+            line: line.to_string(),
+            alerts: 1,
+        }
+    }
+
+    #[test]
+    fn what_was_wrong_with_a_client_is_not_taken_for_a_scan_of_it() {
+        let subject = Subject::Client(CLIENT);
+        let key = |detector| memory(&stored(detector, "open")).unwrap().1.key;
+        assert_eq!(key("frequent-client"), Key::Scan(subject));
+        assert_eq!(key("silent-client"), Key::Silence(subject));
+        let lying = Key::Health(Detector::LyingClient, subject);
+        assert_eq!(key("lying-client"), lying);
+    }
+
+    #[test]
+    fn only_scans_that_are_over_are_remembered_as_such() {
+        let (key, scan) = closed(&stored("frequent-client", "close")).unwrap();
+        assert_eq!(key, Key::Scan(Subject::Client(CLIENT)));
+        assert_eq!((scan.recurrence, scan.severity), (2, Severity::Medium));
+        for (detector, action) in [
+            ("frequent-client", "update"),
+            ("silent-client", "close"),
+            ("lying-client", "close"),
+            ("unknown", "close"),
+        ] {
+            let none = closed(&stored(detector, action));
+            assert_eq!(none, None, "{detector} {action}");
+        }
+    }
 }

@@ -335,6 +335,26 @@ pub enum Rhythm {
 }
 
 impl Detector {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::FrequentSource,
+        Self::FrequentPort,
+        Self::FrequentClient,
+        Self::SlowScan,
+        Self::SubnetScan,
+        Self::PortSurge,
+        Self::ClientSurge,
+        Self::CoordinatedScan,
+        Self::LateralMovement,
+        Self::ReturningSource,
+        Self::PersistentSource,
+        Self::Hammering,
+        Self::LyingClient,
+        Self::ClonedClient,
+        Self::SilentClient,
+        Self::Degraded,
+    ];
+
     /// The detector's name in settings and alerts.
     pub const fn name(self) -> &'static str {
         match self {

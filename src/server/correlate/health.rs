@@ -98,7 +98,7 @@ impl Correlator {
         why: Option<String>,
         now: Timestamp,
     ) {
-        let key = Key::Health(statistic.detector, subject);
+        let key = Key::new(statistic.detector, subject);
         if !self.incidents.is_open(key) {
             let mark = now.as_micros().to_be_bytes();
             let incident = Incident::new(statistic.detector, subject, &mark, now);

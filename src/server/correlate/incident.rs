@@ -15,6 +15,7 @@ use ring::digest::{Context, SHA256};
 use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Detector, Severity, Shape, Statistic, Subject};
 use crate::server::correlate::dormant::Closed;
+use crate::server::correlate::incidents::Key;
 use crate::server::correlate::severity::Circumstances;
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::tally::{Contacts, Tally};
@@ -94,10 +95,8 @@ pub struct Memory {
     pub alerts: u32,
     /// What the last one said.
     pub what: Gist,
-    /// Whom or what it is about.
-    pub subject: Subject,
-    /// The client whose silence it is about, if it is.
-    pub silent: Option<ClientId>,
+    /// What it is about.
+    pub key: Key,
     /// When its first hit happened, or its silence began.
     pub first_seen: Timestamp,
 }

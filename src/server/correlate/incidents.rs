@@ -30,6 +30,19 @@ pub enum Key {
     Health(Detector, Subject),
 }
 
+impl Key {
+    /// What an incident that a detector has opened about a subject is found by.
+    pub const fn new(detector: Detector, subject: Subject) -> Self {
+        match detector {
+            Detector::SilentClient => Self::Silence(subject),
+            Detector::LyingClient | Detector::ClonedClient | Detector::Degraded => {
+                Self::Health(detector, subject)
+            }
+            _ => Self::Scan(subject),
+        }
+    }
+}
+
 impl Hash for Key {
     /// In one go: this is done several times for each event.
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -302,7 +315,7 @@ impl Incidents {
         let mut lost = BTreeMap::new();
         let known: BTreeSet<_> = self.open.values().map(|it| &it.incident.id).collect();
         for (id, memory) in memories.iter().filter(|(id, _)| !known.contains(id)) {
-            lost.insert(Key::Scan(memory.subject), id);
+            lost.insert(memory.key, id);
         }
         for key in self.keys() {
             let Some(Open { incident, wake }) = self.open.get_mut(&key) else {

@@ -115,10 +115,9 @@ impl SilentClient {
         now: Timestamp,
     ) {
         for (id, memory) in memories {
-            let Some(client) = memory.silent else {
+            let Key::Silence(subject @ Subject::Client(client)) = memory.key else {
                 continue;
             };
-            let subject = Subject::Client(client);
             let mut incident =
                 Incident::new(Detector::SilentClient, subject, &[], memory.first_seen);
             incident.id.clone_from(id);
