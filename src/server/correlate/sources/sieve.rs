@@ -73,6 +73,16 @@ impl Sieve {
         self.young.error(count).max(self.old.error(count))
     }
 
+    /// What less than this share of keys never counted would be said to exceed.
+    pub fn noise(&self, share: f64) -> u32 {
+        // What is said is the sum over both generations.
+        let level = |lines: &Lines| {
+            let clear = (1..u8::MAX).find(|count| lines.error(*count) < share);
+            u32::from(clear.unwrap_or(u8::MAX)) - 1
+        };
+        level(&self.young) + level(&self.old)
+    }
+
     fn turn(&mut self, now: Timestamp) {
         if self.begun == Timestamp::default() {
             self.begun = now;
@@ -203,6 +213,23 @@ mod tests {
                 "{measured} {said}"
             );
         }
+    }
+
+    #[test]
+    fn noise_is_that_of_both_generations() {
+        let mut sieve = Sieve::new(64 * 64 * 2);
+        assert_eq!(sieve.noise(0.01), 0);
+        for (today, keys) in [(0, 0..6000), (1, 6000..12_000)] {
+            for key in keys {
+                sieve.add(Secret::default().hash(key), day(today));
+            }
+        }
+        let noise = sieve.noise(0.01);
+        assert!(noise >= 4, "{noise}");
+        let louder = (1_000_000..1_010_000)
+            .filter(|key| sieve.estimate(Secret::default().hash(*key)) > noise)
+            .count();
+        assert!(louder < 200, "{louder} of 10,000");
     }
 
     #[test]

@@ -156,6 +156,15 @@ pub struct Budget {
     pub shed: u64,
 }
 
+/// Where histories are kept, and what is known of the traps of those that have none.
+pub struct Shelf<'a> {
+    /// The memory there is.
+    pub budget: &'a mut Budget,
+    /// Whether the hit is on a trap that its source has not touched lately; asked only if its
+    /// history could not be kept.
+    pub novelty: &'a mut dyn FnMut() -> Novelty,
+}
+
 /// What a hit has changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
@@ -195,12 +204,18 @@ impl Suspect {
     }
 
     /// Takes in another hit.
-    pub fn add(&mut self, touch: Touch, rule: &Rule, model: &Model, budget: &mut Budget) -> Change {
+    pub fn add(
+        &mut self,
+        touch: Touch,
+        rule: &Rule,
+        model: &Model,
+        shelf: &mut Shelf<'_>,
+    ) -> Change {
         let pause = touch.at.since(self.last_seen);
         self.first_seen = self.first_seen.min(touch.at);
         self.last_seen = self.last_seen.max(touch.at);
         self.days.add(touch.at);
-        let (novelty, fired) = self.remember(touch, rule, budget);
+        let (novelty, fired) = self.remember(touch, rule, shelf);
         if novelty == Novelty::First {
             self.contact(touch.at, model);
         }
@@ -227,9 +242,10 @@ impl Suspect {
         &mut self,
         touch: Touch,
         rule: &Rule,
-        budget: &mut Budget,
+        shelf: &mut Shelf<'_>,
     ) -> (Novelty, Option<Statistic>) {
         if let Past::One(first) = self.past {
+            let budget = &mut *shelf.budget;
             self.past = if budget.used < budget.bytes {
                 let many = Many::new(first, rule);
                 budget.used += many.heap();
@@ -243,15 +259,16 @@ impl Suspect {
             Past::Many(many) => {
                 let before = many.heap();
                 let change = many.add(touch, rule);
-                budget.used = budget.used.saturating_sub(before) + many.heap();
+                let used = &mut shelf.budget.used;
+                *used = used.saturating_sub(before) + many.heap();
                 change
             }
             Past::One(last) | Past::Shed(last) => {
-                let known = last.trap == touch.trap;
-                let novelty = if known {
+                let unseen = (shelf.novelty)();
+                let novelty = if last.trap == touch.trap {
                     Novelty::Repeat
                 } else {
-                    Novelty::First
+                    unseen
                 };
                 *last = touch;
                 (novelty, rule.alone(&touch))

@@ -15,7 +15,7 @@ use crate::server::correlate::sources::Novelty;
 use crate::server::correlate::sources::hash::{Hash, Secret};
 use crate::server::correlate::sources::pairs::Pairs;
 use crate::server::correlate::sources::sieve::Sieve;
-use crate::server::correlate::sources::suspect::{Budget, Key, Suspect, Touch};
+use crate::server::correlate::sources::suspect::{Budget, Key, Shelf, Suspect, Touch};
 use crate::server::correlate::sources::vault::{Place, Room, Vault};
 use crate::server::correlate::statistics::bursts::Model;
 use crate::server::correlate::window::Moment as _;
@@ -137,7 +137,12 @@ impl Tier {
         let Some(suspect) = self.vault.get_mut(place) else {
             return Sight::outside(Novelty::Repeat, visit);
         };
-        let change = suspect.add(visit.touch, visit.rule, visit.model, &mut self.budget);
+        let pairs = &mut self.pairs;
+        let mut shelf = Shelf {
+            budget: &mut self.budget,
+            novelty: &mut || pairs.add(hash.with(visit.touch.trap().number()), visit.now),
+        };
+        let change = suspect.add(visit.touch, visit.rule, visit.model, &mut shelf);
         if suspect.proof == Proof::PacketsOnly && visit.proof == Proof::Connected {
             suspect.proof = Proof::Connected;
             self.packets_only = self.packets_only.saturating_sub(1);
@@ -268,8 +273,7 @@ impl Noise {
         const OFTEN: u32 = 65_536;
         const WRONG: f64 = 0.01;
         if self.since % OFTEN == 0 {
-            let clear = (1..u8::MAX).find(|count| sieve.error(*count) < WRONG);
-            self.level = u32::from(clear.unwrap_or(u8::MAX)) - 1;
+            self.level = sieve.noise(WRONG);
         }
         self.since = self.since.wrapping_add(1);
         self.level
@@ -285,5 +289,108 @@ impl Sight {
             fired: visit.rule.alone(&visit.touch),
             pause: Duration::MAX,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::detectors::Frequency;
+    use crate::event::ClientId;
+    use crate::server::alert::Detector;
+    use crate::server::correlate::clients::Handle;
+    use crate::server::correlate::sighting::Sighting;
+    use crate::server::correlate::statistics::bursts::Null;
+
+    /// A tier, and what its suspects are looked at with.
+    struct Watch {
+        tier: Tier,
+        rule: Rule,
+        model: Model,
+    }
+
+    impl Watch {
+        fn new(bytes: usize) -> Self {
+            Self {
+                tier: Tier::new(bytes, Secret::default()),
+                rule: Rule::new(Detector::FrequentSource, &Frequency::default()),
+                model: Model::new(&Null::default()),
+            }
+        }
+
+        fn hit(&mut self, source: u32, port: u16, minute: u64, proof: Proof) -> Sight {
+            let now = Timestamp::from_micros(1_795_000_000_000_000 + minute * 60_000_000);
+            let sighting = Sighting {
+                at: now,
+                source: source.to_be_bytes().into(),
+                client: ClientId([1; 16]),
+                handle: Handle(1),
+                port,
+                count: 1,
+            };
+            self.tier.visit(&Visit {
+                key: Key::source(Source::of(sighting.source)),
+                touch: Touch::from(&sighting),
+                proof,
+                entry: Entrance::Open,
+                rule: &self.rule,
+                model: &self.model,
+                now,
+            })
+        }
+
+        fn contacts(&self, sight: Sight) -> Option<u32> {
+            Some(self.tier.get(sight.place?)?.contacts)
+        }
+    }
+
+    #[test]
+    fn who_comes_again_gets_a_place_in_a_full_vault_and_who_comes_once_does_not_drive_it_out() {
+        let mut watch = Watch::new(1 << 20);
+        let full = u32::try_from(watch.tier.capacity() * 3).unwrap();
+        for source in 0..full {
+            watch.hit(source, 22, 0, Proof::Connected);
+        }
+        let attacker = u32::MAX;
+        let mut found = None;
+        for port in 1..=8 {
+            let sight = watch.hit(attacker, port, 60 * u64::from(port), Proof::Connected);
+            if found.is_none() && sight.place.is_some() {
+                found = Some(port);
+            }
+            let flood = full + u32::from(port) * 500;
+            for source in flood..flood + 500 {
+                watch.hit(source, 22, 60 * u64::from(port), Proof::Connected);
+            }
+        }
+        assert!(found.is_some_and(|contacts| contacts <= 4), "{found:?}");
+        let sight = watch.hit(attacker, 9, 600, Proof::Connected);
+        assert!(watch.contacts(sight) >= Some(6), "it kept its place");
+        assert!(watch.tier.len() <= watch.tier.capacity());
+    }
+
+    #[test]
+    fn bare_packets_get_a_quarter_of_the_places() {
+        let mut watch = Watch::new(1 << 20);
+        let many = u32::try_from(watch.tier.capacity() * 2).unwrap();
+        for source in 0..many {
+            watch.hit(source, 22, 0, Proof::PacketsOnly);
+        }
+        assert_eq!(watch.tier.len(), watch.tier.capacity() / 4);
+        let sight = watch.hit(many, 22, 0, Proof::Connected);
+        assert_eq!(sight.arrival, Arrival::Newcomer);
+    }
+
+    #[test]
+    fn without_memory_for_its_history_a_source_makes_no_contact_twice() {
+        let mut watch = Watch::new(1 << 20);
+        watch.tier.budget.bytes = 0;
+        let mut last = None;
+        for minute in 0..60 {
+            last = Some(watch.hit(1, 20 + minute % 3, minute.into(), Proof::Connected));
+        }
+        // The first trap is not in the filter until it is touched again.
+        assert!(watch.contacts(last.unwrap()) <= Some(4));
+        assert_eq!(watch.tier.shed(), 1);
     }
 }
