@@ -6,12 +6,11 @@
 use crate::event::ClientId;
 use crate::server::alert::{Alert, Network, Source, Statistic, Subject};
 use crate::server::correlate::Correlator;
-use crate::server::correlate::by_side::{PORTS, Side};
+use crate::server::correlate::by_side::{PORTS, Side, explained};
 use crate::server::correlate::by_source::Case;
 use crate::server::correlate::coordinated_scan::Overlaps;
-use crate::server::correlate::incidents::{Finding, Incidents, Key};
+use crate::server::correlate::incidents::{Finding, Key};
 use crate::server::correlate::severity::Origin;
-use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::sources::Glass;
 use crate::server::correlate::sources::tier::Sight;
 use crate::server::correlate::subnet_scan;
@@ -47,10 +46,6 @@ impl Contacts {
             usual_of_clients: Usual::new(),
         }
     }
-}
-
-fn explained(incidents: &Incidents) -> impl Fn(&Sighting) -> bool {
-    |kept| incidents.is_open(Key::Scan(Subject::Source(Source::of(kept.source))))
 }
 
 impl Correlator {
@@ -107,7 +102,10 @@ impl Correlator {
                 self.contacts.clients.touch(case.sighting.client),
             ),
         };
-        let recent = contacts.of_the_last_hour(case.sighting.at, explained(&self.incidents));
+        let recent = contacts.of_the_last_hour(
+            case.sighting.at,
+            explained(self.correlation, &self.incidents),
+        );
         if !rule.is_met_by(&recent) {
             return;
         }
@@ -141,7 +139,9 @@ impl Correlator {
         let finding = Finding {
             subject,
             statistic,
-            evidence: &known.contacts.since(since, explained(&self.incidents)),
+            evidence: &known
+                .contacts
+                .since(since, explained(self.correlation, &self.incidents)),
             origin: Origin::Elsewhere,
             received: case.now,
         };

@@ -8,7 +8,7 @@ use crate::server::alert::{Alert, Source, Statistic, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::by_source::{Blamed, Case};
 use crate::server::correlate::frequency::{History, Rule};
-use crate::server::correlate::incidents::{Finding, Key};
+use crate::server::correlate::incidents::{Finding, Incidents, Key};
 use crate::server::correlate::lateral_movement::Intruder;
 use crate::server::correlate::severity::Origin;
 use crate::server::correlate::sighting::Sighting;
@@ -18,8 +18,13 @@ use crate::server::correlate::table::Table;
 #[derive(Debug)]
 pub struct Sides {
     ports: Table<u16, Views>,
-    clients: Table<ClientId, Views>,
-    intruders: Table<ClientId, Intruder>,
+    clients: Table<ClientId, Client>,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    views: Views,
+    intruder: Intruder,
 }
 
 /// A port's or a client's history, with and without what sources' incidents explain.
@@ -60,19 +65,19 @@ impl Sides {
         Self {
             ports: Table::new(PORTS),
             clients: Table::new(clients),
-            intruders: Table::new(clients),
         }
     }
 
     /// Who last hit a client.
     pub fn intruder(&self, client: ClientId) -> Intruder {
-        self.intruders.get(&client).copied().unwrap_or_default()
+        let known = self.clients.get(&client);
+        known.map(|client| client.intruder).unwrap_or_default()
     }
 
     fn views(&mut self, side: Side, sighting: &Sighting) -> &mut Views {
         match side {
             Side::Port => self.ports.touch(sighting.port),
-            Side::Client => self.clients.touch(sighting.client),
+            Side::Client => &mut self.clients.touch(sighting.client).views,
         }
     }
 }
@@ -89,7 +94,7 @@ impl Correlator {
         let Sighting {
             source, at, client, ..
         } = case.sighting;
-        self.sides.intruders.touch(client).note(source, at);
+        self.sides.clients.touch(client).intruder.note(source, at);
     }
 
     fn see_merged(&mut self, side: Side, case: &Case, alerts: &mut Vec<Alert>) {
@@ -115,10 +120,8 @@ impl Correlator {
     /// An alarm about a port or a client: without the hits of sources that have an incident, does
     /// it stand?
     fn explain(&mut self, side: Side, case: &Case, rule: &Rule, alerts: &mut Vec<Alert>) {
-        let (incidents, at) = (&self.incidents, case.sighting.at);
-        let explained = |kept: &Sighting| {
-            incidents.is_open(Key::Scan(Subject::Source(Source::of(kept.source))))
-        };
+        let at = case.sighting.at;
+        let explained = explained(self.correlation, &self.incidents);
         let views = self.sides.views(side, &case.sighting);
         let Some(statistic) = views.unexplained.without(explained, at, rule) else {
             return;
@@ -142,7 +145,11 @@ impl Correlator {
         case: &Case,
         alerts: &mut Vec<Alert>,
     ) {
-        if let Some(culprit) = culprit(evidence) {
+        let culprit = match self.correlation {
+            Correlation::Merge => culprit(evidence),
+            Correlation::Separate => None,
+        };
+        if let Some(culprit) = culprit {
             let zone = self.zone(culprit.source);
             let case = Case {
                 sighting: culprit,
@@ -187,6 +194,15 @@ impl Correlator {
             Side::Port => &self.rules.port,
             Side::Client => &self.rules.client,
         }
+    }
+}
+
+/// Whether the source of a sighting has an incident of its own, which explains what it does. If
+/// incidents stand alone, nothing is explained.
+pub fn explained(correlation: Correlation, incidents: &Incidents) -> impl Fn(&Sighting) -> bool {
+    move |kept| {
+        let source = Subject::Source(Source::of(kept.source));
+        correlation == Correlation::Merge && incidents.is_open(Key::Scan(source))
     }
 }
 

@@ -72,20 +72,36 @@ impl Correlator {
         if let Some(incident) = self.incidents.get_mut(case.key()) {
             case.blamed = Blamed::Yes;
             incident.receive(&case.sighting, case.now);
-            for finding in &findings {
-                incident.trip(*finding);
-            }
         } else if let Some(first) = findings.first() {
             self.blame(case, *first, alerts);
-            if let Some(incident) = self.incidents.get_mut(case.key()) {
+        }
+        if !findings.is_empty() {
+            for finding in findings {
+                self.note(case, finding);
+            }
+            if self.incidents.is_open(case.key()) {
                 case.blamed = Blamed::Yes;
-                for finding in &findings {
-                    incident.trip(*finding);
-                }
             }
         }
-        self.remark(case, &findings);
         sight
+    }
+
+    /// Adds a finding to the source's incident.
+    fn note(&mut self, case: &Case, finding: Statistic) {
+        let Some(incident) = self.incidents.get_mut(case.key()) else {
+            return;
+        };
+        let known =
+            case.blamed == Blamed::Yes && incident.statistics.contains_key(&finding.detector);
+        incident.trip(finding);
+        // Each step of a lateral movement is one, and all else is said once.
+        if known && finding.detector != Detector::LateralMovement {
+            return;
+        }
+        let remark = self.remark(case, &finding);
+        if let (Some(remark), Some(incident)) = (remark, self.incidents.get_mut(case.key())) {
+            incident.remark(remark);
+        }
     }
 
     /// What the detectors find about the source; mostly nothing.
@@ -206,27 +222,22 @@ impl Correlator {
         }
     }
 
-    /// Adds to the incident what findings have to say in words.
-    fn remark(&mut self, case: &Case, findings: &[Statistic]) {
-        for finding in findings {
-            let remark = match finding.measure {
-                Measure::Repeats {
-                    gap,
-                    rhythm: Rhythm::Regular,
-                    ..
-                } => Some(format!(
-                    "comes like clockwork, every {:.1} s: a job or a monitor?",
-                    gap.as_secs_f64()
-                )),
-                Measure::Hits { .. } if finding.detector == Detector::SlowScan => {
-                    Some("its contacts are an upper bound: there was no place for it".to_owned())
-                }
-                _ if finding.detector == Detector::LateralMovement => self.chain(&case.sighting),
-                _ => None,
-            };
-            if let (Some(remark), Some(incident)) = (remark, self.incidents.get_mut(case.key())) {
-                incident.remark(remark);
+    /// What a finding has to say in words, beside its figures.
+    fn remark(&self, case: &Case, finding: &Statistic) -> Option<String> {
+        match finding.measure {
+            Measure::Repeats {
+                gap,
+                rhythm: Rhythm::Regular,
+                ..
+            } => Some(format!(
+                "comes like clockwork, every {:.1} s: a job or a monitor?",
+                gap.as_secs_f64()
+            )),
+            Measure::Hits { .. } if finding.detector == Detector::SlowScan => {
+                Some("its contacts are an upper bound: there was no place for it".to_owned())
             }
+            _ if finding.detector == Detector::LateralMovement => self.chain(&case.sighting),
+            _ => None,
         }
     }
 

@@ -29,7 +29,8 @@ pub struct Overlaps(Vec<Pane>);
 /// One window.
 #[derive(Debug, Default)]
 struct Pane {
-    number: u64,
+    /// How long it is, in microseconds, and which of those that are as long.
+    span: (u64, u64),
     contacts: u64,
     distinct: u64,
     /// A bit for each client's handle.
@@ -59,8 +60,9 @@ impl Overlaps {
         let mut found = None;
         for (pane, (length, shift)) in self.0.iter_mut().zip(halves) {
             let number = sighting.at.as_micros().saturating_add(shift) / length.max(1);
+            let span = (length, number);
             let enough = usize::from(settings.min_sources.get());
-            if pane.add(sighting, number, enough) && pane.sources.len() >= enough {
+            if pane.add(sighting, span, enough) && pane.sources.len() >= enough {
                 found = found.or_else(|| pane.judge(owners, settings.chance.get()));
             }
         }
@@ -76,13 +78,14 @@ impl Overlaps {
 
 impl Pane {
     /// Whether the contact belongs here; one that is later than its window does not.
-    fn add(&mut self, sighting: &Sighting, number: u64, sources: usize) -> bool {
-        if number < self.number {
+    fn add(&mut self, sighting: &Sighting, span: (u64, u64), sources: usize) -> bool {
+        // The length changes with the settings.
+        if span.0 == self.span.0 && span.1 < self.span.1 {
             return false;
         }
-        if number > self.number {
+        if span != self.span {
             *self = Self {
-                number,
+                span,
                 ..Self::default()
             };
         }

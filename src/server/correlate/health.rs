@@ -10,6 +10,7 @@ use crate::server::correlate::degraded::{self, Counts};
 use crate::server::correlate::incident::Incident;
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::lying_client::{Reports, SourceIs};
+use crate::server::correlate::sources::Novelty;
 use crate::server::correlate::sources::tier::{Arrival, Sight};
 
 /// What is known of how vft does.
@@ -26,11 +27,10 @@ const LOOK: Duration = Duration::from_secs(60);
 impl Correlator {
     /// Looks at an event from the side of who reports it.
     pub fn see_reporter(&mut self, case: &Case, sight: &Sight, alerts: &mut Vec<Alert>) {
-        let source = match (sight.arrival, sight.place) {
-            (Arrival::None, Some(_)) => SourceIs::Known,
-            (Arrival::Newcomer | Arrival::Displacing(_), _) | (Arrival::None, None) => {
-                SourceIs::New
-            }
+        let source = match (sight.arrival, sight.place, sight.novelty) {
+            (Arrival::Newcomer | Arrival::Displacing(_), _, _)
+            | (Arrival::None, None, Novelty::First) => SourceIs::New,
+            (Arrival::None, Some(_), _) | (Arrival::None, None, Novelty::Repeat) => SourceIs::Known,
         };
         let client = case.sighting.client;
         let found = self.health.reports.add(

@@ -245,7 +245,8 @@ impl Correlator {
         };
         let sight = self.see_source(&mut case, alerts);
         self.see_sides(&case, alerts);
-        if sight.novelty == Novelty::First && case.blamed == Blamed::No {
+        let alone = self.correlation == Correlation::Separate;
+        if sight.novelty == Novelty::First && (alone || case.blamed == Blamed::No) {
             self.see_contact(&case, &sight, alerts);
         }
         self.see_reporter(&case, &sight, alerts);

@@ -1,5 +1,7 @@
 //! What the engine says of small stories.
 
+mod beyond;
+
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
@@ -8,13 +10,13 @@ use crate::event::{Hit, Probe};
 use crate::server::alert::{Action, Severity, Subject};
 
 /// A fleet and what happens to it, second by second.
-struct Story {
+pub struct Story {
     engine: Correlator,
     alerts: Vec<Alert>,
     sequence: u64,
 }
 
-fn at(seconds: u64) -> Timestamp {
+pub fn at(seconds: u64) -> Timestamp {
     Timestamp::from_micros(1_795_000_000_000_000 + seconds * 1_000_000)
 }
 
@@ -84,11 +86,12 @@ impl Story {
     }
 }
 
-const SCANNER: &str = "192.0.2.66";
+pub const SCANNER: &str = "192.0.2.66";
 
 /// Only the three frequency detectors.
-const GIVEN: &str = "[detectors]\nslow-scan.enabled = false\nsubnet-scan.enabled = false\n\
-                     port-surge.enabled = false\nclient-surge.enabled = false\n";
+pub const GIVEN: &str = "[detectors]\nslow-scan.enabled = false\nsubnet-scan.enabled = false\n\
+                     port-surge.enabled = false\nclient-surge.enabled = false\n\
+                     silent-client.enabled = false\n";
 
 #[test]
 fn a_vertical_scan_of_one_client_is_one_incident_of_its_source() {
