@@ -340,6 +340,8 @@ fn a_full_disk_of_the_server_stops_no_alert_and_loses_no_hit() {
     server.wait_for_log(|line| line.contains("cannot write the store"));
     let all = |line: &Line| matches!(line, Line::Out(text) if text.contains("4000 hits"));
     server.wait_for(all);
+    let degraded = |line: &Line| matches!(line, Line::Out(text) if text.contains("[degraded]"));
+    server.wait_for(degraded);
     assert!(stored(&sandbox, "server-state/server/store.db", "event") < i64::from(HITS));
     lift(&server);
     server.wait_for_log(|line| line.contains("the store can be written again"));

@@ -197,7 +197,7 @@ impl Server {
         mut reload: impl FnMut() -> Option<ServerSettings>,
     ) -> Result<(), ServerError> {
         let context = self.context;
-        let (mut dropped, seldom) = (0, Seldom::default());
+        let mut shortfalls = Shortfalls::default();
         let mut expiry = clock::monotonic();
         while !context.stop.is_requested() {
             match self.watch.reports().recv_timeout(TICK) {
@@ -207,7 +207,7 @@ impl Server {
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => {}
                 Err(RecvTimeoutError::Timeout) => context.intake.tick(clock::wall().into()),
             }
-            warn_of_dropped_alerts(&context, &mut dropped, &seldom);
+            shortfalls.look(&context);
             if clock::monotonic() >= expiry {
                 let now = Timestamp::from(clock::wall());
                 self.store.put(Change::Expire(now.before(self.keep)));
@@ -243,14 +243,33 @@ impl Server {
 /// For the last alerts and the last transaction.
 const LAST: Duration = Duration::from_millis(150);
 
-fn warn_of_dropped_alerts(context: &Context, known: &mut u64, seldom: &Seldom) {
-    let dropped = context.metrics.alerts_dropped.get();
-    if dropped > *known && seldom.line(clock::monotonic()).is_some() {
-        let new = dropped - *known;
-        error!("{new} alerts were dropped: a sink does not keep up");
-        let why = format!("{new} alerts were dropped, because a sink does not keep up");
-        context.intake.fell_short(why, clock::wall().into());
-        *known = dropped;
+/// What the server has had to leave out so far.
+#[derive(Debug, Default)]
+struct Shortfalls {
+    dropped: u64,
+    unwritten: u64,
+    seldom: Seldom,
+}
+
+impl Shortfalls {
+    /// Says what was left out since the last look.
+    fn look(&mut self, context: &Context) {
+        let now = Timestamp::from(clock::wall());
+        let dropped = context.metrics.alerts_dropped.get();
+        if dropped > self.dropped && self.seldom.line(clock::monotonic()).is_some() {
+            let new = dropped - self.dropped;
+            error!("{new} alerts were dropped: a sink does not keep up");
+            let why = "alerts were dropped, because a sink does not keep up";
+            context.intake.fell_short(why.to_owned(), now);
+            self.dropped = dropped;
+        }
+        // The store says so in the log itself.
+        let unwritten = context.metrics.store_errors.get();
+        if unwritten > self.unwritten {
+            let why = "the store cannot be written: hits stay with the clients until it can";
+            context.intake.fell_short(why.to_owned(), now);
+            self.unwritten = unwritten;
+        }
     }
 }
 
