@@ -262,6 +262,10 @@ fn a_certificate_is_made_with_a_private_key_and_never_replaced_unasked() {
         "600 644"
     );
 
+    let elsewhere = ["cert", "--name", "vft.example.net", "--out", "new/folder"];
+    assert_eq!(sandbox.run(&elsewhere).code(), Some(0), "folders are made");
+    assert!(sandbox.path("new/folder/key.pem").exists());
+
     let text = |name| std::fs::read_to_string(sandbox.path(name)).unwrap();
     let (key, cert) = (text("key.pem"), text("cert.pem"));
     assert!(

@@ -45,6 +45,7 @@ pub fn run(args: &CertArgs) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Runtime, what)
             .hint("--force replaces it; clients must then get the new certificate"));
     }
+    fs::create_dir_all(&args.out).map_err(|error| unwritable(&args.out, &error))?;
     write(&key, 0o600, &made.key)?;
     write(&cert, 0o644, &made.cert)?;
     print(&format!(
@@ -112,11 +113,10 @@ fn write(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
         file.sync_all()?;
         fs::rename(&unfinished, path)
     };
-    written().map_err(|error| {
-        Failure::new(
-            Kind::Runtime,
-            format!("cannot write {}: {error}", path.display()),
-        )
-        .hint("name a folder you can write to with --out")
-    })
+    written().map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let what = format!("cannot write {}: {error}", path.display());
+    Failure::new(Kind::Runtime, what).hint("name a folder you can write to with --out")
 }

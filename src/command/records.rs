@@ -97,14 +97,22 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 fn one_line(incident: &StoredIncident) -> String {
     let alert: Value = serde_json::from_str(&incident.line).unwrap_or_default();
     let subject = alert.get("subject").unwrap_or(&Value::Null);
-    let name = subject.get("name").or_else(|| subject.get("value"));
+    let (value, name) = (
+        text(subject, "value"),
+        subject.get("name").and_then(Value::as_str),
+    );
+    let about = match (text(subject, "kind"), name) {
+        ("client", Some(name)) => name.to_owned(),
+        (_, Some(name)) => format!("{value} (client {name})"),
+        (_, None) => value.to_owned(),
+    };
     format!(
         "#{} {} {:<6} {:<13} {:<16} {}",
         incident.id,
         text(&alert, "time"),
         text(&alert, "action"),
         text(&alert, "severity"),
-        name.and_then(Value::as_str).unwrap_or("?"),
+        about,
         text(&alert, "title"),
     )
 }

@@ -25,7 +25,7 @@ use crate::replay::merge::{BadLines, Merge, Read};
 use crate::replay::player::{Player, Said};
 use crate::replay::summary::{Summary, counted, grouped};
 use crate::server::alert::text;
-use crate::server::store::reader::{More, Selection};
+use crate::server::store::reader::{More, Selection, StoredClient};
 
 /// Replays files, or a store, under one or two settings.
 pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
@@ -121,6 +121,9 @@ fn open(path: &Path, progress: &Progress) -> Result<Input, Failure> {
 /// Replays the events of a server's store, as they arrived.
 fn replay_store(args: &ReplayArgs, stage: &mut Stage) -> Result<More, Failure> {
     let reader = records::open(&args.store)?;
+    for client in reader.clients()? {
+        stage.know(&client);
+    }
     let progress = Progress::of_events(stage.output());
     let mut outcome = Ok(More::Please);
     reader.events(&Selection::default(), |event, name| {
@@ -185,6 +188,14 @@ impl Stage {
         match self.second {
             None => Output::Lines,
             Some(_) => Output::Nothing,
+        }
+    }
+
+    fn know(&mut self, client: &StoredClient) {
+        let second = self.second.as_mut().map(|second| &mut second.player);
+        let address = client.address.parse().ok();
+        for player in std::iter::once(&mut self.first).chain(second) {
+            player.know(client.id, &client.name, address, &client.status.traps);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One engine, and the events that it gets in a replay.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::server::ServerSettings;
@@ -53,6 +54,15 @@ impl Player {
             alerts: Vec::new(),
             tally: Tally::new(&settings.limits),
         }
+    }
+
+    /// Takes up a client with where it comes from and its traps, as far as that is known.
+    pub fn know(&mut self, id: ClientId, name: &str, address: Option<IpAddr>, traps: &[u16]) {
+        self.welcome(id, name, Timestamp::default());
+        if let Some(address) = address {
+            self.correlator.lives_at(id, address);
+        }
+        self.correlator.owns(id, traps);
     }
 
     /// Takes in an event, seen by a client of this name, after all that was due before it. What is
@@ -109,7 +119,7 @@ impl Player {
 pub mod tests {
     use super::*;
     use crate::event::{Hit, Probe};
-    use crate::server::alert::Action;
+    use crate::server::alert::{Action, Detector};
     use std::num::NonZeroU32;
 
     /// An event of the client `web-1` at this second, from 192.0.2.`source`.
@@ -176,6 +186,18 @@ pub mod tests {
         let digest = |events: &[Event]| play(events).1.tally().digest();
         assert_eq!(digest(&events), digest(&events));
         assert_ne!(digest(&events), digest(&events[1..]));
+    }
+
+    #[test]
+    fn a_source_that_is_a_client_has_its_name() {
+        let mut player = Player::new(&ServerSettings::default());
+        let home = Some([192, 0, 2, 7].into());
+        player.know(ClientId([7; 16]), "web-7", home, &[22]);
+        let mut said = Vec::new();
+        player.take(&event(1000, 7, 22), "web-1", &mut said);
+        let alert = &said[0].alert;
+        assert_eq!(alert.subject_name.as_deref(), Some("web-7"));
+        assert_eq!(alert.detector, Detector::LateralMovement);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::server::alert::{Alert, Detector, Measure, Rhythm, Source, Statistic, 
 use crate::server::correlate::Correlator;
 use crate::server::correlate::degraded::INEXACT;
 use crate::server::correlate::incidents::{Finding, Key};
-use crate::server::correlate::lateral_movement::{Link, is_own};
+use crate::server::correlate::lateral_movement::Link;
 use crate::server::correlate::severity::Origin;
 use crate::server::correlate::sighting::{Proof, Sighting};
 use crate::server::correlate::sources::sieve::GENERATION;
@@ -165,9 +165,10 @@ impl Correlator {
         })
     }
 
+    /// Whether a source stands on the very host whose trap it touches.
     fn is_own(&self, sighting: &Sighting) -> bool {
-        let owner = self.clients.at(sighting.source);
-        is_own(sighting.source, owner, sighting.client)
+        let source = sighting.source;
+        source.is_loopback() || self.clients.is_home_of(sighting.client, source)
     }
 
     /// Opens an incident about the case's source, with all that is remembered of it that bears on

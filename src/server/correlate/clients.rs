@@ -15,7 +15,7 @@ pub struct Clients {
     patience: Duration,
     known: BTreeMap<ClientId, (Handle, Client)>,
     handles: Handles,
-    addresses: HashMap<IpAddr, ClientId, Fast>,
+    addresses: HashMap<IpAddr, BTreeSet<ClientId>, Fast>,
     owners: HashMap<u16, u64, Fast>,
 }
 
@@ -184,7 +184,7 @@ impl Clients {
         }
     }
 
-    /// Notes where a client comes from. Of several at one address, the last one stands for it.
+    /// Notes where a client comes from.
     pub fn lives_at(&mut self, id: ClientId, address: IpAddr) {
         let Some((_, client)) = self.known.get_mut(&id) else {
             return;
@@ -193,20 +193,35 @@ impl Clients {
         if before != Some(address) {
             self.leaves(id, before);
         }
-        self.addresses.insert(address, id);
+        self.addresses.entry(address).or_default().insert(id);
     }
 
     fn leaves(&mut self, id: ClientId, address: Option<IpAddr>) {
-        if let Some(address) = address {
-            if self.addresses.get(&address) == Some(&id) {
-                self.addresses.remove(&address);
-            }
+        let Some(address) = address else { return };
+        let Some(clients) = self.addresses.get_mut(&address) else {
+            return;
+        };
+        clients.remove(&id);
+        if clients.is_empty() {
+            self.addresses.remove(&address);
         }
     }
 
-    /// The client at an address.
+    /// The client at an address. Where several are, as behind a NAT, nobody can tell which one.
     pub fn at(&self, address: IpAddr) -> Option<ClientId> {
-        self.addresses.get(&address).copied()
+        let clients = self.addresses.get(&address)?;
+        clients.first().copied().filter(|_| clients.len() == 1)
+    }
+
+    /// Whether some client comes from this address.
+    pub fn is_home(&self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address)
+    }
+
+    /// Whether this client comes from this address.
+    pub fn is_home_of(&self, id: ClientId, address: IpAddr) -> bool {
+        let clients = self.addresses.get(&address);
+        clients.is_some_and(|clients| clients.contains(&id))
     }
 
     /// Notes which traps a client holds.
@@ -342,6 +357,21 @@ mod tests {
         let mut clients = Clients::new(2, Duration::ZERO);
         let _room = clients.welcome(ID, "web-1", Timestamp::default());
         clients
+    }
+
+    #[test]
+    fn of_several_clients_at_one_address_none_is_named() {
+        let mut clients = clients();
+        let (other, nat) = (ClientId([2; 16]), IpAddr::from([192, 0, 2, 1]));
+        let _room = clients.welcome(other, "web-2", Timestamp::default());
+        clients.lives_at(ID, nat);
+        assert_eq!(clients.at(nat), Some(ID));
+        clients.lives_at(other, nat);
+        assert_eq!(clients.at(nat), None);
+        assert!(clients.is_home(nat) && clients.is_home_of(other, nat));
+        clients.lives_at(ID, [192, 0, 2, 2].into());
+        assert_eq!(clients.at(nat), Some(other));
+        assert!(!clients.is_home_of(ID, nat));
     }
 
     #[test]

@@ -38,7 +38,10 @@ pub fn describe(incident: &Incident, action: Action, now: Timestamp, clients: &C
         subject: incident.subject,
         subject_name: match incident.subject {
             Subject::Client(id) => Some(clients.name(id)),
-            Subject::Source(source) => clients.at(source.address()).map(|id| clients.name(id)),
+            Subject::Source(_) => {
+                let client = incident.sources.only().and_then(|it| clients.at(it));
+                client.map(|id| clients.name(id))
+            }
             Subject::Port(_) | Subject::Network(_) | Subject::Fleet | Subject::Server => None,
         },
         first_seen: incident.first_seen,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::config::detectors::{LateralMovement, SlowScan};
 use crate::config::ports::PortList;
-use crate::event::{ClientId, Timestamp};
+use crate::event::Timestamp;
 use crate::server::alert::{Detector, Measure, Statistic};
 use crate::server::correlate::chance::{self, null};
 use crate::server::correlate::statistics::bursts::Null;
@@ -97,9 +97,4 @@ pub fn rule(settings: &LateralMovement, sources: &SlowScan) -> chance::Rule {
         ),
         max_rate: Null::MAX_RATE,
     }
-}
-
-/// Whether a source stands on the very host whose trap it touches.
-pub fn is_own(source: IpAddr, owner: Option<ClientId>, touched: ClientId) -> bool {
-    source.is_loopback() || owner == Some(touched)
 }

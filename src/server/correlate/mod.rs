@@ -269,7 +269,7 @@ impl Correlator {
     }
 
     fn zone(&self, source: IpAddr) -> Zone {
-        if self.zones.holds(source) || self.clients.at(source).is_some() {
+        if self.zones.holds(source) || self.clients.is_home(source) {
             Zone::Inside
         } else {
             Zone::Outside
