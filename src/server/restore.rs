@@ -1,8 +1,8 @@
 //! A server that starts again goes on where it was.
 //!
-//! Clients are as the store has them. The engine gets the events again that its windows and open
-//! incidents rest on, in the order in which they arrived, and what it says to them is not said
-//! again. Then the store has the last word: an incident that is not open there is not open, and
+//! Clients are as the store has them. The engine gets the events of the last 31 days again, the last
+//! 20 million if there are more, in the order in which they arrived, and what it says to them is
+//! not said again. Then the store has the last word: an incident that is not open there is not open, and
 //! what was last told of one that is, was told. So an incident that was open stays open under its
 //! id, and is updated and closed as if nothing had happened. One that the events do not explain
 //! any more, because the settings have changed or they have expired, is closed with a note.

@@ -1,4 +1,5 @@
-//! Who touches traps: all sources, in a bounded amount of memory that no flood can blind.
+//! Who touches traps: all sources, in a bounded amount of memory, out of
+//! which a flood of sources seen once drives nobody who comes again.
 //!
 //! ```text
 //!            ┌ inside: a tier of its own      tier = vault (exact, suspect by suspect)
