@@ -185,5 +185,6 @@ impl Correlator {
             received: case.now,
         };
         self.incidents.open(&finding, &self.clients, alerts);
+        self.sources.network_is_alerted(case.sighting.source);
     }
 }

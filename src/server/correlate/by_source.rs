@@ -177,8 +177,7 @@ impl Correlator {
         if !self.incidents.has_room(case.now, &self.clients, alerts) {
             return;
         }
-        let tier = self.sources.tier_mut(case.zone);
-        let suspect = tier.find_mut(case.source());
+        let suspect = self.sources.suspect_mut(case.source(), case.zone);
         let touches = match suspect {
             Some(suspect) => {
                 suspect.standing = Standing::Alerted;

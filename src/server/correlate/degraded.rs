@@ -7,6 +7,7 @@
 
 use crate::config::detectors::Degraded;
 use crate::server::alert::{Detector, Measure, Statistic};
+use crate::server::correlate::chance::Sight;
 use crate::server::correlate::sources::Sources;
 
 /// What is out of order.
@@ -72,6 +73,12 @@ pub fn judge(
         complaints.push(complaint(new as f64, 0.0, why));
     }
     complaints
+}
+
+/// What is out of order if networks cannot be told apart.
+pub fn dazzled(sight: Sight, settings: &Degraded) -> Option<Complaint> {
+    let why = "a flood of sources: subnet-scan is silent for as long as it shows";
+    (settings.enabled && sight == Sight::Dazzled).then(|| complaint(1.0, 0.0, why.to_owned()))
 }
 
 const fn complaint(value: f64, threshold: f64, why: String) -> Complaint {

@@ -80,7 +80,10 @@ impl Correlator {
             unopened: self.incidents.unopened(),
         };
         let settings = &self.detectors.degraded;
-        let complaints = degraded::judge(&self.sources, counts, &mut self.health.counts, settings);
+        let dazzled = self.rules.subnet.sight();
+        let mut complaints =
+            degraded::judge(&self.sources, counts, &mut self.health.counts, settings);
+        complaints.extend(degraded::dazzled(dazzled, settings));
         for complaint in complaints {
             self.complain(
                 Subject::Server,

@@ -96,5 +96,6 @@ pub fn rule(settings: &LateralMovement, sources: &SlowScan) -> chance::Rule {
             sources.burst_gap.get(),
         ),
         max_rate: Null::MAX_RATE,
+        crowd: None,
     }
 }

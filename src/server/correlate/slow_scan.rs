@@ -28,5 +28,6 @@ pub fn rule(settings: &SlowScan) -> Rule {
             settings.burst_gap.get(),
         ),
         max_rate: Null::MAX_RATE,
+        crowd: None,
     }
 }

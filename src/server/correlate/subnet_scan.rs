@@ -4,6 +4,10 @@
 //! its sources had touched; sources that have an incident of their own do not count. The statistic
 //! is that of `slow-scan`. At least `min-sources` (2) of its sources must have taken part.
 //!
+//! In a flood of sources every network has many. What they do in the mean is then what is harmless, and
+//! when that is more than a burst every two hours, nothing is said about networks; `degraded` says
+//! so.
+//!
 //! An example: three addresses of 203.0.113.0/24 touch one trap each, every few hours, and never
 //! the same twice.
 
@@ -18,6 +22,9 @@ use crate::server::correlate::sources::suspect::Touch;
 /// a flood of sources they all do.
 const MAX_RATE: f64 = 12.0;
 
+/// So many networks are a flood, or as many as one.
+const CROWD: usize = 1000;
+
 /// The rule as the settings give it; what harmless networks do is what harmless sources do.
 pub fn rule(settings: &SubnetScan, sources: &SlowScan) -> Rule {
     Rule {
@@ -31,6 +38,7 @@ pub fn rule(settings: &SubnetScan, sources: &SlowScan) -> Rule {
             sources.burst_gap.get(),
         ),
         max_rate: MAX_RATE,
+        crowd: Some(CROWD),
     }
 }
 

@@ -18,13 +18,15 @@ pub mod suspect;
 pub mod tier;
 pub mod vault;
 
+use std::net::IpAddr;
+
 use crate::event::Timestamp;
 use crate::server::alert::{Network, Source};
 use crate::server::correlate::clients::Handle;
 use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::sighting::{Proof, Sighting};
 use crate::server::correlate::sources::hash::Secret;
-use crate::server::correlate::sources::suspect::{Key, Suspect, Touch};
+use crate::server::correlate::sources::suspect::{Key, Standing, Suspect, Touch};
 use crate::server::correlate::sources::tier::{Arrival, Entrance, Sight, Tier, Visit};
 use crate::server::correlate::statistics::bursts::Model;
 use crate::server::correlate::zones::Zone;
@@ -128,6 +130,19 @@ impl Sources {
         match sight.novelty {
             Novelty::First => self.networks.get(sight.place?),
             Novelty::Repeat => None,
+        }
+    }
+
+    /// What is kept of a source, if it has a place.
+    pub fn suspect_mut(&mut self, source: Source, zone: Zone) -> Option<&mut Suspect> {
+        self.tier_mut(zone).find_mut(Key::source(source))
+    }
+
+    /// Notes that an incident was opened about the network of a source.
+    pub fn network_is_alerted(&mut self, source: IpAddr) {
+        let key = Key::network(Network::of(source));
+        if let Some(network) = self.networks.find_mut(key) {
+            network.standing = Standing::Alerted;
         }
     }
 

@@ -166,9 +166,8 @@ impl Tier {
         self.vault.get_mut(place)
     }
 
-    /// The source, if it has a place.
-    pub fn find_mut(&mut self, source: Source) -> Option<&mut Suspect> {
-        let key = Key::source(source);
+    /// The suspect with this key, if it has a place.
+    pub fn find_mut(&mut self, key: Key) -> Option<&mut Suspect> {
         let hash = self.secret.hash(key.number());
         self.vault.get_mut(self.vault.find(hash, key)?)
     }

@@ -338,11 +338,16 @@ impl Calibration {
         more(&mut self.ends, f64::from(bursts));
     }
 
+    /// How many bursts a day they begin in the mean, whatever was expected; 0 if nothing is known.
+    pub fn mean_rate(&self) -> f64 {
+        saturate(self.bursts / self.days)
+    }
+
     /// The null: the mean of a gamma posterior for the rate, and two standard deviations of the
     /// sources' own rates, so that those above the mean are within it too; and the mean of a beta
     /// posterior for the continuation. The priors are about the default and weigh as much as 50
     /// bursts and 50 contacts. The null is never below the default, which a quiet month must not
-    /// undercut, and never above 1/7 a day and 0.9.
+    /// undercut, and never above `max_rate` a day and 0.9.
     pub fn null(&self, default: &Null, max_rate: f64) -> Null {
         let default = default.sound();
         let rate = (self.bursts + Self::PRIOR) / (self.days + Self::PRIOR / default.rate);
