@@ -411,6 +411,36 @@ fn a_full_disk_of_the_client_loses_no_hit() {
 }
 
 #[test]
+fn an_incident_that_begins_anew_after_a_restart_keeps_its_id() {
+    let sandbox = Sandbox::new();
+    let quiet = "[incidents]\nquiet = \"1s\"\ncool-down = \"1ms\"\n";
+    let config = sandbox.file("server.toml", quiet);
+    let arguments = [
+        "--alert-format",
+        "json",
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    let server = sandbox.server(&arguments);
+    let address = server.address.clone();
+    let client = sandbox.client(&address, &[]);
+    client.connected();
+    let storm = || {
+        for port in &PORTS[..3] {
+            connect(client.address, client.address, *port);
+        }
+    };
+    storm();
+    let closed = server.alert(|alert| alert["action"] == "close");
+    server.process.stop();
+    let server = sandbox.server_at(&address, &arguments);
+    storm();
+    let opened = server.alert(|alert| alert["action"] == "open");
+    assert_eq!(opened["incident"], closed["incident"]);
+    assert_eq!(opened["recurrence"], 1);
+}
+
+#[test]
 fn an_incident_that_cannot_go_on_after_a_restart_is_closed_with_a_note() {
     let sandbox = Sandbox::new();
     let json = ["--alert-format", "json"];

@@ -21,7 +21,7 @@ use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Action, Detector, Network, Severity, Shape, Source, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::{Client, Farewell};
-use crate::server::correlate::dormant::Closed;
+use crate::server::correlate::dormant::{self, Closed};
 use crate::server::correlate::incident::{Gist, Memory};
 use crate::server::correlate::incidents::Key;
 use crate::server::store::StoreError;
@@ -87,9 +87,13 @@ pub fn restore(
     })?;
     let memories: BTreeMap<_, _> = open.iter().filter_map(memory).collect();
     let lost = correlator.resume(&memories, now);
-    for (key, closed) in reader.incidents(Which::All)?.iter().filter_map(closed) {
-        correlator.remember_closed(key, closed);
-    }
+    let most = u64::from(settings.limits.incidents)
+        .saturating_mul(u64::try_from(dormant::FOR_EACH_OPEN).unwrap_or(u64::MAX));
+    reader.closed_incidents(now.before(dormant::MEMORY), most, |incident| {
+        if let Some((key, closed)) = closed(incident) {
+            correlator.remember_closed(key, closed);
+        }
+    })?;
     if events > 0 || !durable.is_empty() {
         let (clients, incidents) = (durable.len(), memories.len());
         info!("restored {clients} clients and {incidents} open incidents from {events} events");

@@ -30,6 +30,9 @@ pub struct Closed {
     pub recurrence: u32,
 }
 
+/// Closed incidents that are remembered for each one that may be open.
+pub const FOR_EACH_OPEN: usize = 16;
+
 /// How long closed incidents are remembered.
 pub const MEMORY: Duration = Duration::from_secs(365 * 86_400);
 
@@ -47,10 +50,11 @@ impl Dormant {
     pub fn put(&mut self, key: Key, closed: Closed) {
         self.take(key);
         self.by_time.insert((closed.at, key));
-        let now = closed.at;
         self.closed.insert(key, closed);
-        while let Some((at, oldest)) = self.by_time.first().copied() {
-            if self.closed.len() <= self.bound && now.since(at) <= MEMORY {
+        while let (Some((oldest_at, oldest)), Some((now, _))) =
+            (self.by_time.first().copied(), self.by_time.last())
+        {
+            if self.closed.len() <= self.bound && now.since(oldest_at) <= MEMORY {
                 break;
             }
             self.take(oldest);

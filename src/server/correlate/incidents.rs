@@ -14,7 +14,7 @@ use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Action, Alert, Detector, Statistic, Subject};
 use crate::server::correlate::clients::Clients;
 use crate::server::correlate::describe::describe;
-use crate::server::correlate::dormant::{Closed, Dormant};
+use crate::server::correlate::dormant::{Closed, Dormant, FOR_EACH_OPEN};
 use crate::server::correlate::incident::{Incident, Memory, Say};
 use crate::server::correlate::severity::{Origin, Witnesses};
 use crate::server::correlate::sighting::Sighting;
@@ -124,9 +124,6 @@ pub struct Spans {
     pub recurrence: Duration,
 }
 
-/// Closed incidents that are remembered for each one that may be open.
-const DORMANT: usize = 16;
-
 /// Of too many incidents, those are closed early that have been quiet for so long.
 const CALM: Duration = Duration::from_secs(600);
 
@@ -144,7 +141,7 @@ impl Incidents {
             scans: 0,
             timers: BTreeSet::new(),
             touched: Vec::new(),
-            dormant: Dormant::new(bound.saturating_mul(DORMANT)),
+            dormant: Dormant::new(bound.saturating_mul(FOR_EACH_OPEN)),
             doubtful: BTreeSet::new(),
             unopened: 0,
             room_sought: Timestamp::default(),

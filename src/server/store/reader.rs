@@ -99,6 +99,28 @@ impl Reader {
         Ok(sound(select.query([all])?, rows::incident)?)
     }
 
+    /// Hands the incidents that are closed, those with the latest hits first and `most` of them at
+    /// most, to `take`. Only those with a hit at `since` or later.
+    pub fn closed_incidents(
+        &self,
+        since: Timestamp,
+        most: u64,
+        mut take: impl FnMut(&StoredIncident),
+    ) -> Result<(), StoreError> {
+        let mut select = self.database.prepare(&format!(
+            "SELECT {INCIDENT} FROM incident WHERE action = 'close' AND last_seen >= ?1
+             ORDER BY last_seen DESC, id LIMIT ?2",
+        ))?;
+        let bounds = params![integer(since.as_micros()), integer(most)];
+        let mut rows = select.query(bounds)?;
+        while let Some(row) = rows.next()? {
+            if let Some(incident) = rows::sound(rows::incident(row))? {
+                take(&incident);
+            }
+        }
+        Ok(())
+    }
+
     /// The incident with this id.
     pub fn incident(&self, id: &str) -> Result<Option<StoredIncident>, StoreError> {
         let select = format!("SELECT {INCIDENT} FROM incident WHERE id = ?1");
