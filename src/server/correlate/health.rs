@@ -6,10 +6,12 @@ use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Alert, Detector, Measure, Statistic, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::by_source::Case;
+use crate::server::correlate::clients::Handle;
 use crate::server::correlate::degraded::{self, Counts};
 use crate::server::correlate::incident::Incident;
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::lying_client::{Reports, SourceIs};
+use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::sources::Novelty;
 use crate::server::correlate::sources::tier::{Arrival, Sight};
 
@@ -32,9 +34,13 @@ impl Correlator {
             | (Arrival::None, None, Novelty::First) => SourceIs::New,
             (Arrival::None, Some(_), _) | (Arrival::None, None, Novelty::Repeat) => SourceIs::Known,
         };
-        let client = case.sighting.client;
+        // Of clients for which there was no room nobody knows who reports what.
+        let Sighting { client, handle, .. } = case.sighting;
+        if handle == Handle::default() {
+            return;
+        }
         let found = self.health.reports.add(
-            case.sighting.handle,
+            handle,
             case.sighting.count,
             source,
             case.now,

@@ -157,12 +157,13 @@ pub struct Budget {
 }
 
 /// Where histories are kept, and what is known of the traps of those that have none.
+#[derive(Debug)]
 pub struct Shelf<'a> {
     /// The memory there is.
     pub budget: &'a mut Budget,
-    /// Whether the hit is on a trap that its source has not touched lately; asked only if its
-    /// history could not be kept.
-    pub novelty: &'a mut dyn FnMut() -> Novelty,
+    /// Whether the hit is on a trap that its source has not touched lately, if its history is not
+    /// kept.
+    pub novelty: Novelty,
 }
 
 /// What a hit has changed.
@@ -195,6 +196,15 @@ impl Suspect {
             bursts: 1,
             run,
             past: Past::One(touch),
+        }
+    }
+
+    /// Whether the history of another hit cannot be kept.
+    pub const fn lacks_memory(&self, budget: &Budget) -> bool {
+        match &self.past {
+            Past::One(_) => budget.used >= budget.bytes,
+            Past::Many(_) => false,
+            Past::Shed(_) => true,
         }
     }
 
@@ -264,11 +274,10 @@ impl Suspect {
                 change
             }
             Past::One(last) | Past::Shed(last) => {
-                let unseen = (shelf.novelty)();
                 let novelty = if last.trap == touch.trap {
                     Novelty::Repeat
                 } else {
-                    unseen
+                    shelf.novelty
                 };
                 *last = touch;
                 (novelty, rule.alone(&touch))

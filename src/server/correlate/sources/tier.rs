@@ -137,10 +137,15 @@ impl Tier {
         let Some(suspect) = self.vault.get_mut(place) else {
             return Sight::outside(Novelty::Repeat, visit);
         };
-        let pairs = &mut self.pairs;
+        let novelty = if suspect.lacks_memory(&self.budget) {
+            let pair = hash.with(visit.touch.trap().number());
+            self.pairs.add(pair, visit.now)
+        } else {
+            Novelty::First
+        };
         let mut shelf = Shelf {
             budget: &mut self.budget,
-            novelty: &mut || pairs.add(hash.with(visit.touch.trap().number()), visit.now),
+            novelty,
         };
         let change = suspect.add(visit.touch, visit.rule, visit.model, &mut shelf);
         if suspect.proof == Proof::PacketsOnly && visit.proof == Proof::Connected {
