@@ -61,6 +61,10 @@ pub struct ServerMetrics {
     pub commits: Counter,
     /// Transactions the store could not commit, and tried again.
     pub store_errors: Counter,
+    /// Hits the store has forgotten because it was as large as it may be (merged ones count once).
+    pub forgotten_hits: Counter,
+    /// Alerts and closed incidents, likewise.
+    pub forgotten_alerts: Counter,
     /// Alerts handed to the sinks.
     pub alerts: Counter,
     /// Alerts dropped because a sink did not keep up.

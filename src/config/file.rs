@@ -39,6 +39,7 @@ pub const NAMES: &[&str] = &[
     "heartbeat",
     "incidents",
     "keep",
+    "keep-mib",
     "key",
     "limits",
     "min-clients",

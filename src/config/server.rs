@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ConfigError;
 use crate::config::ports::PortList;
 use crate::config::secret::Secret;
-use crate::config::value::{Bind, DEFAULT_PORT, Span, Threshold};
+use crate::config::value::{Bind, DEFAULT_PORT, Mebibytes, Span, Threshold};
 
 /// Everything a server can be told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +34,9 @@ pub struct ServerSettings {
     pub alert_format: Format,
     /// After so long, events, alerts and closed incidents are forgotten.
     pub keep: Span,
+    /// Most space on disk for the store, in MiB: 1 to 1048576. When it is full, the oldest events are
+    /// forgotten.
+    pub keep_mib: Mebibytes,
     /// Bounds.
     pub limits: Limits,
     /// When alerts are raised.
@@ -342,6 +345,7 @@ impl Default for ServerSettings {
             state_dir: None,
             alert_format: Format::Text,
             keep: Span::seconds(YEAR),
+            keep_mib: Mebibytes::new(8192),
             limits: Limits::default(),
             detectors: Detectors::default(),
             incidents: Incidents::default(),

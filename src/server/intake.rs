@@ -26,8 +26,8 @@ use crate::seldom::Seldom;
 use crate::server::alert::{Alert, Issued, json, text};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::Room;
+use crate::server::store::queue::{Durable, Ticket, Writer};
 use crate::server::store::record::{AlertRecord, Change, Status, Visitor};
-use crate::server::store::writer::{Durable, Ticket, Writer};
 
 /// The way into the engine.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::event::{ClientId, Event, Timestamp};
-use crate::server::store::expiry::expire;
 use crate::server::store::record::{
     AlertRecord, Change, Status, Visitor, address_bytes, client_crc, event_crc, integer, key_crc,
 };
@@ -19,7 +18,6 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
         } => {
             describe(transaction, *client, *now, status)?;
         }
-        Change::Expire(before) => expire(transaction, *before)?,
         Change::Farewell(client) => {
             transaction
                 .prepare_cached("UPDATE client SET farewell = 1 WHERE id = ?1")?

@@ -37,8 +37,6 @@ pub enum Change {
     },
     /// Something was said about an incident.
     Alert(AlertRecord),
-    /// What is older than this can be forgotten.
-    Expire(Timestamp),
     /// All alerts up to this number have been written to standard output.
     Delivered(u64),
 }
@@ -111,11 +109,7 @@ impl Change {
     /// Whether it does not matter if it is not written this time.
     pub const fn comes_again(&self) -> bool {
         match self {
-            Self::Welcome(_)
-            | Self::Status { .. }
-            | Self::Farewell(_)
-            | Self::Delivered(_)
-            | Self::Expire(_) => true,
+            Self::Welcome(_) | Self::Status { .. } | Self::Farewell(_) | Self::Delivered(_) => true,
             Self::Events { .. } | Self::Alert(_) => false,
         }
     }
