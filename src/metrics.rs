@@ -55,6 +55,10 @@ pub struct ServerMetrics {
     pub reports: Counter,
     /// Hits taken in, merged ones by their count.
     pub hits: Counter,
+    /// Hits refused because they lay more than a day ahead of the server's clock.
+    pub refused_hits: Counter,
+    /// Times that a client's clock was found to be off by more than a day.
+    pub far_clocks: Counter,
     /// Hits that had arrived before and were not counted again.
     pub duplicates: Counter,
     /// Transactions the store has committed.

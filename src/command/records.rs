@@ -254,6 +254,7 @@ fn object(client: &StoredClient) -> Value {
         "stopped": client.farewell,
         "progress": client.progress,
         "missing": client.missing,
+        "refused": client.refused,
         "traps": status.traps.split_whitespace().collect::<Vec<_>>(),
         "traps_wanted": status.traps_wanted,
         "backlog": status.backlog,

@@ -378,12 +378,14 @@ const FEW: usize = 64;
 
 fn summary(metrics: &ServerMetrics) {
     info!(
-        "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped; {} connections, \
-         {} rejected; {} alerts, {} dropped; {} hits and {} alerts forgotten (keep-mib)",
+        "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped, {} refused; \
+         {} connections, {} rejected; {} alerts, {} dropped; {} hits and {} alerts forgotten \
+         (keep-mib)",
         metrics.hits.get(),
         metrics.reports.get(),
         metrics.sessions.get(),
         metrics.duplicates.get(),
+        metrics.refused_hits.get(),
         metrics.connections.get(),
         metrics.rejected.get(),
         metrics.alerts.get(),

@@ -52,7 +52,10 @@ fn a_whole_session_over_tls_bound_to_its_channel() {
     let server = sandbox.server(&[&JSON[..], &tls].concat());
     let (mut visit, welcome) = Caller::new(1).visit_tls(&server.address, &sandbox.path("cert.pem"));
     assert_eq!(welcome.acknowledged, None);
-    visit.heartbeat(Heartbeat::default());
+    visit.heartbeat(Heartbeat {
+        clock: now(),
+        ..Heartbeat::default()
+    });
     assert_eq!(visit.report(report(1, scan("2001:db8::1"))), 3);
     let alert = server.alert(|_| true);
     assert_eq!(alert["subject"]["value"], "2001:db8::/64");

@@ -29,10 +29,16 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
             alerts,
             progress,
             gap,
+            refused,
             now,
         } => {
             let key = advance(transaction, *client, *progress, *gap, *now)?;
             insert(transaction, key, events)?;
+            if *refused > 0 {
+                transaction
+                    .prepare_cached("UPDATE client SET refused = refused + ?2 WHERE key = ?1")?
+                    .execute(params![key, integer(*refused)])?;
+            }
             for alert in alerts {
                 keep(transaction, alert)?;
             }

@@ -250,6 +250,7 @@ mod tests {
             alerts: Vec::new(),
             progress: 1,
             gap: None,
+            refused: 0,
             now: Timestamp::default(),
         }
     }

@@ -32,6 +32,8 @@ pub enum Change {
         progress: u64,
         /// Numbers that never arrived, first and last.
         gap: Option<(u64, u64)>,
+        /// Hits that were refused because of their time.
+        refused: u64,
         /// When.
         now: Timestamp,
     },

@@ -38,6 +38,7 @@ fn events(first: u64, count: u64) -> Change {
         alerts: Vec::new(),
         progress: last,
         gap: None,
+        refused: 0,
         now: at(last),
     }
 }
