@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::harness::process::eventually;
+use crate::harness::process::{Line as OutputLine, eventually};
 use crate::harness::wire::caller::{Caller, hit, now, report};
 use crate::harness::wire::line::Line;
 use crate::harness::wire::message::{
@@ -260,4 +261,44 @@ fn a_client_whose_clock_is_days_off_is_flagged_and_its_hits_have_the_servers_tim
         .unwrap();
     let at = u64::try_from(at).unwrap();
     assert!((before..=now()).contains(&at), "{at} {before}");
+}
+
+#[test]
+fn a_client_that_reports_faster_than_it_may_waits_and_nobody_else_does() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "server.toml",
+        "[limits]\nclient-rate = 1000\nclient-burst = 1024\n",
+    );
+    let server = sandbox.server(&["--config", "server.toml"]);
+    let (hasty, patient) = (Caller::new(1), Caller::new(2));
+    let (mut fast, _) = hasty.visit(&server.address);
+    let (mut slow, _) = patient.visit(&server.address);
+    let full = |first| report(first, vec![hit("192.0.2.66", 22); 1024]);
+    let began = Instant::now();
+    // A burst, and as much again, which is answered and then waited for.
+    assert_eq!(fast.report(full(1)), 1024);
+    assert_eq!(fast.report(full(1025)), 2048);
+    fast.line.send(&ClientMessage::Report(full(2049)));
+    // Meanwhile.
+    assert_eq!(slow.report(report(1, vec![hit("192.0.2.77", 22)])), 1);
+    server.process.wait_for_log(|line| {
+        line.contains("client by-hand-1 reports more than limits.client-rate")
+    });
+    // To connect anew does not help.
+    drop(fast);
+    let (mut fast, welcome) = hasty.visit(&server.address);
+    let first = welcome.acknowledged.unwrap() + 1;
+    assert_eq!(fast.report(full(first)), first + 1023);
+    assert!(began.elapsed() >= Duration::from_secs(1), "it was earned");
+    let earlier = |line: &OutputLine| matches!(line, OutputLine::Err(text) if text.contains("by-hand-2 reports"));
+    assert!(server.process.lines(earlier).is_empty());
+    let last = if first == 2049 { 3072 } else { 4096 };
+    assert_eq!(
+        fast.report(report(last + 1, vec![hit("192.0.2.66", 22)])),
+        last + 1
+    );
+    let summary = format!("stopped: {} hits in ", last + 2);
+    let stderr = server.process.stop().stderr;
+    assert!(stderr.contains(&summary), "{stderr}");
 }

@@ -26,6 +26,8 @@ pub const NAMES: &[&str] = &[
     "bind",
     "candidates",
     "cert",
+    "client-burst",
+    "client-rate",
     "clients",
     "correlation",
     "count",

@@ -86,6 +86,10 @@ pub struct Limits {
     pub sessions: u32,
     /// Clients that are remembered.
     pub clients: u32,
+    /// Hits a second that a client may report for as long as it likes; merged ones count once.
+    pub client_rate: u32,
+    /// Hits that it may report at once after a pause.
+    pub client_burst: u32,
     /// Sources that are remembered; when there are more, those not seen for longest are forgotten.
     pub sources: u32,
     /// Open incidents; when there are more, the quietest is closed early.
@@ -297,6 +301,12 @@ impl ServerSettings {
                 return out_of_range(culprit, "out of range: from 1 to 16777216");
             }
         }
+        if !(SLOWEST..=MAX_COUNT).contains(&limits.client_rate) {
+            return out_of_range("limits.client-rate", "out of range: from 100 to 16777216");
+        }
+        if !(REPORT..=MAX_COUNT).contains(&limits.client_burst) {
+            return out_of_range("limits.client-burst", "out of range: from 1024 to 16777216");
+        }
         let seconds = |span: Span| span.get().as_secs_f64();
         if !(0.1..=3600.0).contains(&seconds(limits.heartbeat)) {
             return out_of_range("limits.heartbeat", "out of range: from 100ms to 1h");
@@ -318,6 +328,13 @@ impl ServerSettings {
 
 /// A year as spans of time have it: 365.25 days.
 const YEAR: u64 = 31_557_600;
+
+/// The lowest rate of a client, in hits a second. With less, the largest report would keep a client
+/// waiting for longer than it waits for an answer.
+const SLOWEST: u32 = 100;
+
+/// The least burst: one report of the largest size.
+const REPORT: u32 = 1024;
 
 /// The most that a limit can be.
 const MAX_COUNT: u32 = 1 << 24;
@@ -363,6 +380,8 @@ impl Default for Limits {
             heartbeat: Span::seconds(30),
             sessions: 20_000,
             clients: 100_000,
+            client_rate: 10_000,
+            client_burst: 100_000,
             sources: 262_144,
             incidents: 4096,
         }

@@ -39,6 +39,7 @@ use crate::seldom::Seldom;
 use crate::server::alert::Issued;
 use crate::server::intake::Intake;
 use crate::server::restore::{Restored, restore};
+use crate::server::session::allowance::{Allowances, Rate};
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::Gate;
 use crate::server::session::seats::Seats;
@@ -351,6 +352,10 @@ fn context(
         tls: credentials.tls,
         gate: Gate::new(credentials.server_id, credentials.secret),
         delays: Delays::default(),
+        allowances: Allowances::new(Rate {
+            sustained: settings.limits.client_rate,
+            burst: settings.limits.client_burst,
+        }),
         seldom: Lines::default(),
         seats: Seats::new(sessions),
         metrics: intake.metrics(),
