@@ -51,6 +51,8 @@ pub struct ServerMetrics {
     pub failed_proofs: Counter,
     /// Sessions refused or ended at a limit, or because their identity was in use.
     pub refused_sessions: Counter,
+    /// Times that an identity was shown by somebody else while its client was connected.
+    pub cloned: Counter,
     /// Times that a session had to wait because its client reported faster than it may.
     pub slowed: Counter,
     /// Reports taken in.

@@ -38,6 +38,7 @@ pub struct Intake {
     metrics: Arc<ServerMetrics>,
     gaps: Seldom,
     ahead: Seldom,
+    clones: Seldom,
 }
 
 #[derive(Debug)]
@@ -135,6 +136,7 @@ impl Intake {
             metrics,
             gaps: Seldom::default(),
             ahead: Seldom::default(),
+            clones: Seldom::default(),
         }
     }
 
@@ -178,6 +180,19 @@ impl Intake {
         let mut state = self.lock();
         state.correlator.farewell(client);
         self.store.put(Change::Farewell(client));
+    }
+
+    /// Notes that somebody at `address` has shown a client's identity while that client is connected:
+    /// its state folder was cloned, or its key stolen.
+    pub fn cloned(&self, client: ClientId, address: IpAddr) {
+        self.metrics.cloned.one();
+        let name = self.lock().correlator.client_name(client);
+        if let Some(left_out) = self.clones.line(clock::monotonic()) {
+            warn!(
+                "client {name}: somebody at {address} has its identity as well: was its state \
+                 folder cloned, or its key stolen?{left_out}"
+            );
+        }
     }
 
     /// Takes a report in, once. Waits for room in the store's queue first; if there is none in

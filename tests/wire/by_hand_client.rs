@@ -175,6 +175,16 @@ fn a_client_takes_over_from_itself_and_a_clone_is_turned_away() {
         assert_eq!((refused.text, refused.retry_after_millis), (text, 10_000));
     }
     second.heartbeat(Heartbeat::default());
+    let cloned = format!("client by-hand-1: somebody at {away} has its identity as well");
+    server.process.wait_for_log(|line| line.contains(&cloned));
+    let refused = format!("client by-hand-1 at {home} is refused: this identity is already");
+    server.process.wait_for_log(|line| line.contains(&refused));
+    let stderr = server.process.stop().stderr;
+    assert_eq!(
+        stderr.matches("has its identity as well").count(),
+        1,
+        "{stderr}"
+    );
 }
 
 #[test]

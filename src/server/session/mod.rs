@@ -263,7 +263,10 @@ fn take_seat<'a>(
         Ok(seat) => Ok(Seated { applicant, seat }),
         Err(refusal) => {
             context.metrics.refused_sessions.one();
-            if let Some(left_out) = context.seldom.refused.line(clock::monotonic()) {
+            // From the same address it may be the client itself, which was cut off and started anew.
+            if matches!(refusal, Refusal::IdentityInUse(other) if other != address) {
+                context.intake.cloned(client, address);
+            } else if let Some(left_out) = context.seldom.refused.line(clock::monotonic()) {
                 warn!(
                     "client {} at {address} is refused: {refusal}{left_out}",
                     applicant.name
