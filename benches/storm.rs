@@ -71,8 +71,11 @@ struct Strain {
     micros: f64,
 }
 
+/// Here one client has all the hits of a fleet, round after round.
+const SETTINGS: &str = "[limits]\nclient-rate = 16777216\nclient-burst = 16777216\n";
+
 fn storm(storm: Storm, rounds: u32) {
-    let fleet = Fleet::start("");
+    let fleet = Fleet::start(SETTINGS);
     let client = fleet.connected_client(&PORT.to_string());
     let floor = Floor::start();
     let trap = SocketAddr::from((address(), PORT));

@@ -51,16 +51,28 @@ pub struct ServerMetrics {
     pub failed_proofs: Counter,
     /// Sessions refused or ended at a limit, or because their identity was in use.
     pub refused_sessions: Counter,
+    /// Times that an identity was shown by somebody else while its client was connected.
+    pub cloned: Counter,
+    /// Times that a session had to wait because its client reported faster than it may.
+    pub slowed: Counter,
     /// Reports taken in.
     pub reports: Counter,
     /// Hits taken in, merged ones by their count.
     pub hits: Counter,
+    /// Hits refused because they lay more than a day ahead of the server's clock.
+    pub refused_hits: Counter,
+    /// Times that a client's clock was found to be off by more than a day.
+    pub far_clocks: Counter,
     /// Hits that had arrived before and were not counted again.
     pub duplicates: Counter,
     /// Transactions the store has committed.
     pub commits: Counter,
     /// Transactions the store could not commit, and tried again.
     pub store_errors: Counter,
+    /// Hits the store has forgotten because it was as large as it may be (merged ones count once).
+    pub forgotten_hits: Counter,
+    /// Alerts and closed incidents, likewise.
+    pub forgotten_alerts: Counter,
     /// Alerts handed to the sinks.
     pub alerts: Counter,
     /// Alerts dropped because a sink did not keep up.

@@ -660,3 +660,29 @@ fn where_no_store_can_be_made_the_server_says_so_and_ends() {
     }
     drop(sandbox.server(&[]));
 }
+
+#[test]
+fn a_store_that_is_as_large_as_it_may_be_says_what_it_has_forgotten() {
+    const REPORTED: u64 = 40_000;
+    let sandbox = Sandbox::new();
+    sandbox.file("server.toml", "keep-mib = 1\n");
+    let server = sandbox.server(&["--config", "server.toml"]);
+    let (mut visit, _) = Caller::new(1).visit(&server.address);
+    for first in (1..REPORTED).step_by(1000) {
+        let hits = vec![hit("192.0.2.66", 22); 1000];
+        assert_eq!(visit.report(report(first, hits)), first + 999);
+    }
+    server
+        .process
+        .wait_for_log(|line| line.contains("the store is as large as it may be (keep-mib): "));
+    let stderr = server.process.stop().stderr;
+    let left = stored(&sandbox, "server-state/server/store.db", "event");
+    assert!((5000..15_000).contains(&left), "{left}");
+    let forgotten = REPORTED - u64::try_from(left).unwrap();
+    let summary = format!("; {forgotten} hits and 0 alerts forgotten (keep-mib)");
+    assert!(stderr.contains(&summary), "{summary}: {stderr}");
+    let lines = stderr.matches("as large as it may be").count();
+    assert_eq!(lines, 1, "{stderr}");
+    // The incident of which these hits were is there.
+    assert!(ask(&sandbox, &["alerts"]).contains("192.0.2.66"));
+}

@@ -1,15 +1,16 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::harness::process::eventually;
-use crate::harness::wire::caller::{Caller, hit, report};
+use crate::harness::process::{Line as OutputLine, eventually};
+use crate::harness::wire::caller::{Caller, hit, now, report};
 use crate::harness::wire::line::Line;
 use crate::harness::wire::message::{
-    Ack, Challenge, ClientMessage, Reason, Refused, ServerMessage,
+    Ack, Challenge, ClientMessage, Heartbeat, Reason, Refused, Report, ServerMessage,
 };
 use crate::harness::{PORTS, SECRET, SOON, Sandbox};
 
@@ -176,4 +177,128 @@ fn while_the_store_takes_nothing_alerts_come_and_hits_stay_with_the_client() {
     });
     let stderr = server.process.stop().stderr;
     assert!(stderr.contains("stopped: 3 hits in"), "{stderr}");
+}
+
+/// A day in microseconds.
+const DAY: u64 = 86_400_000_000;
+
+/// What `vft clients` knows of the only client.
+fn the_client(sandbox: &Sandbox) -> Value {
+    let arguments = ["clients", "--format", "json", "--state-dir", "server-state"];
+    serde_json::from_str(sandbox.run(&arguments).stdout.trim()).unwrap()
+}
+
+#[test]
+fn hits_of_the_day_after_tomorrow_are_refused_and_counted_and_not_asked_for_again() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let caller = Caller::new(1);
+    let (mut visit, _) = caller.visit(&server.address);
+    let ahead = |by| i64::try_from(by).unwrap();
+    let mut hits = vec![hit("192.0.2.66", 22); 4];
+    hits[0].offset = ahead(2 * DAY);
+    hits[1].offset = ahead(DAY / 2);
+    hits[3].offset = ahead(2 * DAY);
+    hits[3].count = 5;
+    assert_eq!(visit.report(report(1, hits)), 4);
+    let said = server
+        .process
+        .wait_for_log(|line| line.contains("more than a day ahead"));
+    assert!(
+        said.contains("client by-hand-1: 6 hits are refused"),
+        "{said}"
+    );
+    let client = the_client(&sandbox);
+    assert_eq!(
+        (&client["refused"], &client["missing"]),
+        (&6.into(), &0.into())
+    );
+    assert_eq!(client["progress"], 4);
+    let arguments = ["events", "--format", "json", "--state-dir", "server-state"];
+    let events = sandbox.run(&arguments).stdout;
+    let numbers: Vec<_> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|event| event["sequence"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, [2, 3]);
+    drop(visit);
+    let (_, welcome) = caller.visit(&server.address);
+    assert_eq!(welcome.acknowledged, Some(4));
+    let stderr = server.process.stop().stderr;
+    assert!(
+        stderr.contains("0 duplicates dropped, 6 refused"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_client_whose_clock_is_days_off_is_flagged_and_its_hits_have_the_servers_time() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let (mut visit, _) = Caller::new(1).visit(&server.address);
+    let before = now();
+    visit.heartbeat(Heartbeat {
+        clock: before + 3 * DAY,
+        ..Heartbeat::default()
+    });
+    let said = server
+        .process
+        .wait_for_log(|line| line.contains("its clock is -259"));
+    assert!(said.contains("WARN"), "{said}");
+    let theirs = Report {
+        base: before + 3 * DAY,
+        ..report(1, vec![hit("192.0.2.66", 22)])
+    };
+    assert_eq!(visit.report(theirs), 1);
+    let client = the_client(&sandbox);
+    assert_eq!(client["refused"], 0);
+    let offset = client["clock_offset_seconds"].as_i64().unwrap();
+    assert!((-259_200..-259_000).contains(&offset), "{offset}");
+    let store = Connection::open(sandbox.path("server-state/server/store.db")).unwrap();
+    let at: i64 = store
+        .query_row("SELECT at FROM event", [], |row| row.get(0))
+        .unwrap();
+    let at = u64::try_from(at).unwrap();
+    assert!((before..=now()).contains(&at), "{at} {before}");
+}
+
+#[test]
+fn a_client_that_reports_faster_than_it_may_waits_and_nobody_else_does() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "server.toml",
+        "[limits]\nclient-rate = 1000\nclient-burst = 1024\n",
+    );
+    let server = sandbox.server(&["--config", "server.toml"]);
+    let (hasty, patient) = (Caller::new(1), Caller::new(2));
+    let (mut fast, _) = hasty.visit(&server.address);
+    let (mut slow, _) = patient.visit(&server.address);
+    let full = |first| report(first, vec![hit("192.0.2.66", 22); 1024]);
+    let began = Instant::now();
+    // A burst, and as much again, which is answered and then waited for.
+    assert_eq!(fast.report(full(1)), 1024);
+    assert_eq!(fast.report(full(1025)), 2048);
+    fast.line.send(&ClientMessage::Report(full(2049)));
+    // Meanwhile.
+    assert_eq!(slow.report(report(1, vec![hit("192.0.2.77", 22)])), 1);
+    server.process.wait_for_log(|line| {
+        line.contains("client by-hand-1 reports more than limits.client-rate")
+    });
+    // To connect anew does not help.
+    drop(fast);
+    let (mut fast, welcome) = hasty.visit(&server.address);
+    let first = welcome.acknowledged.unwrap() + 1;
+    assert_eq!(fast.report(full(first)), first + 1023);
+    assert!(began.elapsed() >= Duration::from_secs(1), "it was earned");
+    let earlier = |line: &OutputLine| matches!(line, OutputLine::Err(text) if text.contains("by-hand-2 reports"));
+    assert!(server.process.lines(earlier).is_empty());
+    let last = if first == 2049 { 3072 } else { 4096 };
+    assert_eq!(
+        fast.report(report(last + 1, vec![hit("192.0.2.66", 22)])),
+        last + 1
+    );
+    let summary = format!("stopped: {} hits in ", last + 2);
+    let stderr = server.process.stop().stderr;
+    assert!(stderr.contains(&summary), "{stderr}");
 }

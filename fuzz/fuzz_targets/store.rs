@@ -174,6 +174,7 @@ fn report(client: u8, first: u64, count: u64) -> Change {
         }],
         progress: last,
         gap: None,
+        refused: 0,
         now: time,
     }
 }

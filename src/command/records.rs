@@ -236,6 +236,7 @@ fn object(client: &StoredClient) -> Value {
         "stopped": client.farewell,
         "progress": client.progress,
         "missing": client.missing,
+        "refused": client.refused,
         "traps": status.traps,
         "traps_wanted": status.traps_wanted,
         "backlog": status.backlog,

@@ -12,7 +12,7 @@ use crate::config::candidates::{self, Candidate};
 use crate::config::ports::PortList;
 use crate::config::secret::Secret;
 use crate::config::server::shared_secret;
-use crate::config::value::{DEFAULT_PORT, Endpoint, Span};
+use crate::config::value::{DEFAULT_PORT, Endpoint, Mebibytes, Span};
 
 /// Everything a client can be told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -45,40 +45,9 @@ pub struct ClientSettings {
     pub rotate: Option<Span>,
     /// Most space on disk for hits that the server does not have yet, in MiB: 1 to 1048576. When
     /// it is full, the oldest are dropped and counted.
-    pub spool_mib: SpoolSize,
+    pub spool_mib: Mebibytes,
     /// What traps are drawn from.
     pub candidates: Vec<Candidate>,
-}
-
-/// Space for the spool in MiB: 1 to 1048576.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct SpoolSize(u32);
-
-impl SpoolSize {
-    const MAX: u32 = 1 << 20;
-
-    /// In bytes.
-    pub fn bytes(self) -> u64 {
-        u64::from(self.0) << 20
-    }
-}
-
-impl TryFrom<u64> for SpoolSize {
-    type Error = String;
-
-    fn try_from(n: u64) -> Result<Self, String> {
-        match u32::try_from(n) {
-            Ok(n @ 1..=Self::MAX) => Ok(Self(n)),
-            _ => Err(format!("{n} is out of range: from 1 to {}", Self::MAX)),
-        }
-    }
-}
-
-impl From<SpoolSize> for u64 {
-    fn from(size: SpoolSize) -> Self {
-        size.0.into()
-    }
 }
 
 /// How many traps a client holds: 1 to 1024.
@@ -210,7 +179,7 @@ impl Default for ClientSettings {
             count: TrapCount(5),
             exclude_ports: None,
             rotate: None,
-            spool_mib: SpoolSize(256),
+            spool_mib: Mebibytes::new(256),
             candidates: candidates::default(),
         }
     }

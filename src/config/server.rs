@@ -11,7 +11,7 @@ use crate::config::ConfigError;
 use crate::config::detectors::Detectors;
 use crate::config::ports::PortList;
 use crate::config::secret::Secret;
-use crate::config::value::{Bind, DEFAULT_PORT, Size, Span};
+use crate::config::value::{Bind, DEFAULT_PORT, Mebibytes, Size, Span};
 
 /// Everything a server can be told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +34,9 @@ pub struct ServerSettings {
     pub alert_format: Format,
     /// After so long, events, alerts and closed incidents are forgotten.
     pub keep: Span,
+    /// Most space on disk for the store, in MiB: 1 to 1048576. When it is full, the oldest events are
+    /// forgotten.
+    pub keep_mib: Mebibytes,
     /// Networks that are the fleet's own, beside the private ones.
     pub inside: Vec<Network>,
     /// What the engine's tables of sources may take up.
@@ -87,6 +90,10 @@ pub struct Limits {
     pub sessions: u32,
     /// Clients that are remembered.
     pub clients: u32,
+    /// Hits a second that a client may report for as long as it likes; merged ones count once.
+    pub client_rate: u32,
+    /// Hits that it may report at once after a pause.
+    pub client_burst: u32,
     /// Open incidents; when there are more, the quiet ones are closed early.
     pub incidents: u32,
 }
@@ -259,6 +266,12 @@ impl ServerSettings {
                 return out_of_range(culprit, "out of range: from 1 to 16777216");
             }
         }
+        if !(SLOWEST..=MAX_COUNT).contains(&limits.client_rate) {
+            return out_of_range("limits.client-rate", "out of range: from 100 to 16777216");
+        }
+        if !(REPORT..=MAX_COUNT).contains(&limits.client_burst) {
+            return out_of_range("limits.client-burst", "out of range: from 1024 to 16777216");
+        }
         let seconds = |span: Span| span.get().as_secs_f64();
         if !(0.1..=3600.0).contains(&seconds(limits.heartbeat)) {
             return out_of_range("limits.heartbeat", "out of range: from 100ms to 1h");
@@ -283,6 +296,13 @@ impl ServerSettings {
 
 /// A year as spans of time have it: 365.25 days.
 const YEAR: u64 = 31_557_600;
+
+/// The lowest rate of a client, in hits a second. With less, the largest report would keep a client
+/// waiting for longer than it waits for an answer.
+const SLOWEST: u32 = 100;
+
+/// The least burst: one report of the largest size.
+const REPORT: u32 = 1024;
 
 /// The most that a limit can be.
 const MAX_COUNT: u32 = 1 << 24;
@@ -310,6 +330,7 @@ impl Default for ServerSettings {
             state_dir: None,
             alert_format: Format::Text,
             keep: Span::seconds(YEAR),
+            keep_mib: Mebibytes::new(8192),
             inside: Vec::new(),
             memory: Size::mib(256),
             limits: Limits::default(),
@@ -329,6 +350,8 @@ impl Default for Limits {
             heartbeat: Span::seconds(30),
             sessions: 20_000,
             clients: 100_000,
+            client_rate: 10_000,
+            client_burst: 100_000,
             incidents: 4096,
         }
     }

@@ -103,6 +103,46 @@ impl From<Threshold> for u64 {
     }
 }
 
+/// Space on a disk in MiB: 1 to 1048576.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Mebibytes(u32);
+
+impl Mebibytes {
+    const MAX: u32 = 1 << 20;
+
+    /// `n`, brought into the range.
+    pub const fn new(n: u32) -> Self {
+        match n {
+            0 => Self(1),
+            1..=Self::MAX => Self(n),
+            _ => Self(Self::MAX),
+        }
+    }
+
+    /// In bytes.
+    pub fn bytes(self) -> u64 {
+        u64::from(self.0) << 20
+    }
+}
+
+impl TryFrom<u64> for Mebibytes {
+    type Error = String;
+
+    fn try_from(n: u64) -> Result<Self, String> {
+        match u32::try_from(n) {
+            Ok(n @ 1..=Self::MAX) => Ok(Self(n)),
+            _ => Err(format!("{n} is out of range: from 1 to {}", Self::MAX)),
+        }
+    }
+}
+
+impl From<Mebibytes> for u64 {
+    fn from(size: Mebibytes) -> Self {
+        size.0.into()
+    }
+}
+
 /// A positive number that need not be whole: from a billionth to a billion.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "f64", into = "f64")]

@@ -26,8 +26,8 @@ use crate::seldom::Seldom;
 use crate::server::alert::{Alert, Issued, json, text};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::Room;
+use crate::server::store::queue::{Durable, Ticket, Writer};
 use crate::server::store::record::{AlertRecord, Change, Status, Visitor};
-use crate::server::store::writer::{Durable, Ticket, Writer};
 
 /// The way into the engine.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Intake {
     store: Writer,
     metrics: Arc<ServerMetrics>,
     gaps: Seldom,
+    ahead: Seldom,
+    clones: Seldom,
 }
 
 #[derive(Debug)]
@@ -97,8 +99,12 @@ pub struct Receipt {
     ticket: Ticket,
 }
 
-/// Events may not lie further in the future than this when they arrive.
+/// Events that lie further in the future than this when they arrive are taken to lie there.
 const AHEAD: Duration = Duration::from_secs(2);
+
+/// Hits that lie further in the future than this are refused: that is no clock that is a little
+/// wrong, and a time that is made up would be evidence of nothing.
+const FAR_AHEAD: Duration = Duration::from_secs(86_400);
 
 /// How long an acknowledgement waits for the disk before it goes without.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -129,6 +135,8 @@ impl Intake {
             store,
             metrics,
             gaps: Seldom::default(),
+            ahead: Seldom::default(),
+            clones: Seldom::default(),
         }
     }
 
@@ -176,9 +184,20 @@ impl Intake {
         self.store.put(Change::Farewell(client));
     }
 
-    /// Notes that a second process with a client's identity was refused.
-    pub fn cloned(&self, client: ClientId, now: Timestamp) {
-        self.lock().correlator.cloned(client, now);
+    /// Notes that somebody at `address` has shown a client's identity while that client is connected:
+    /// its state folder was cloned, or its key stolen.
+    pub fn cloned(&self, client: ClientId, address: IpAddr, now: Timestamp) {
+        self.metrics.cloned.one();
+        let mut state = self.lock();
+        state.correlator.cloned(client, now);
+        let name = state.correlator.client_name(client);
+        drop(state);
+        if let Some(left_out) = self.clones.line(clock::monotonic()) {
+            warn!(
+                "client {name}: somebody at {address} has its identity as well: was its state \
+                 folder cloned, or its key stolen?{left_out}"
+            );
+        }
     }
 
     /// Notes that something had to be left out.
@@ -197,7 +216,7 @@ impl Intake {
             .correlator
             .advance(batch.client, batch.first_sequence, batch.hits.len());
         state.correlator.heard(batch.client, batch.received);
-        let events = fresh_events(batch, fresh.duplicates);
+        let (events, refused) = fresh_events(batch, fresh.duplicates);
         let mut alerts = Vec::new();
         for event in &events {
             state.correlator.event(event, &mut alerts);
@@ -214,24 +233,42 @@ impl Intake {
             alerts,
             progress: fresh.up_to,
             gap,
+            refused,
             now: batch.received,
         });
-        let name = gap.map(|_| state.correlator.client_name(batch.client));
+        let complaint =
+            (gap.is_some() || refused > 0).then(|| state.correlator.client_name(batch.client));
         drop(state);
         self.metrics.reports.one();
         self.metrics.hits.add(hits);
         self.metrics
             .duplicates
             .add(u64::try_from(fresh.duplicates).unwrap_or(u64::MAX));
-        if let (Some((first, last)), Some(name)) = (gap, name) {
-            if let Some(left_out) = self.gaps.line(clock::monotonic()) {
-                warn!("client {name}: hits {first}–{last} never arrived{left_out}");
-            }
+        self.metrics.refused_hits.add(refused);
+        if let Some(name) = complaint {
+            self.complain(&name, gap, refused);
         }
         Some(Receipt {
             up_to: fresh.up_to,
             ticket,
         })
+    }
+
+    /// Says what is wrong with a client's hits.
+    fn complain(&self, name: &str, gap: Option<(u64, u64)>, refused: u64) {
+        if let Some((first, last)) = gap {
+            if let Some(left_out) = self.gaps.line(clock::monotonic()) {
+                warn!("client {name}: hits {first}–{last} never arrived{left_out}");
+            }
+        }
+        if refused > 0 {
+            if let Some(left_out) = self.ahead.line(clock::monotonic()) {
+                warn!(
+                    "client {name}: {refused} hits are refused: they lie more than a day ahead of \
+                     the server's clock{left_out}"
+                );
+            }
+        }
     }
 
     /// Waits for a report to be on the disk, for a second at most, and notes how far it is.
@@ -328,7 +365,8 @@ impl Intake {
     }
 }
 
-fn fresh_events(batch: &Batch, duplicates: usize) -> Vec<Event> {
+/// The events that are new, and how many hits are refused because of their time.
+fn fresh_events(batch: &Batch, duplicates: usize) -> (Vec<Event>, u64) {
     // In this order, the number after the last is never asked for: there may be none.
     let numbered = batch
         .hits
@@ -345,7 +383,11 @@ fn fresh_events(batch: &Batch, duplicates: usize) -> Vec<Event> {
             .min(batch.received.after(AHEAD)),
         hit: *hit,
     };
-    numbered.map(event).collect()
+    let horizon = batch.received.after(FAR_AHEAD);
+    let (taken, refused): (Vec<_>, Vec<_>) =
+        numbered.partition(|(hit, _)| hit.first.shifted(batch.correction) <= horizon);
+    let refused = refused.iter().map(|(hit, _)| u64::from(hit.count.get()));
+    (taken.into_iter().map(event).collect(), refused.sum())
 }
 
 fn record(number: u64, alert: &Alert) -> AlertRecord {

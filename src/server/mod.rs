@@ -39,15 +39,17 @@ use crate::seldom::Seldom;
 use crate::server::alert::Issued;
 use crate::server::intake::Intake;
 use crate::server::restore::{Restored, restore};
+use crate::server::session::allowance::{Allowances, Rate};
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::Gate;
 use crate::server::session::seats::Seats;
 use crate::server::session::{Context, Lines};
 use crate::server::sink::stdout::Stdout;
 use crate::server::store::StoreError;
+use crate::server::store::queue::{Durable, Writer};
 use crate::server::store::reader::Reader;
 use crate::server::store::record::Change;
-use crate::server::store::writer::{self, Durable, Work, Writer};
+use crate::server::store::writer::{self, Work};
 use crate::shutdown::Stop;
 use crate::threads::{End, Watch};
 use crate::wire::auth::SecretKey;
@@ -131,7 +133,7 @@ impl Server {
         let waker = Waker::new(&listener).map_err(|error| ServerError::Bind(asked, error))?;
         let watch = Watch::new(16);
         let metrics = Arc::new(ServerMetrics::default());
-        let (writer, work) = open_store(&credentials.folder, &metrics)?;
+        let (writer, work) = open_store(&credentials.folder, settings, &metrics)?;
         let (work, restored) = begin(work, settings).map_err(ServerError::Store)?;
         watch
             .spawn("store", move || work.run())
@@ -210,7 +212,7 @@ impl Server {
             shortfalls.look(&context);
             if clock::monotonic() >= expiry {
                 let now = Timestamp::from(clock::wall());
-                self.store.put(Change::Expire(now.before(self.keep)));
+                self.store.forget_before(now.before(self.keep));
                 expiry = clock::monotonic() + EXPIRY;
             }
             if let Some(settings) = reload() {
@@ -280,9 +282,13 @@ fn wait_until(deadline: Instant, done: impl Fn() -> bool) {
 }
 
 /// Opens the store.
-fn open_store(folder: &Path, metrics: &Arc<ServerMetrics>) -> Result<(Writer, Work), ServerError> {
+fn open_store(
+    folder: &Path,
+    settings: &ServerSettings,
+    metrics: &Arc<ServerMetrics>,
+) -> Result<(Writer, Work), ServerError> {
     let path = folder.join(store::FILE);
-    writer::open(&path, Arc::clone(metrics)).map_err(ServerError::Store)
+    writer::open(&path, settings.keep_mib.bytes(), Arc::clone(metrics)).map_err(ServerError::Store)
 }
 
 /// Reads what the server needs to go on. If the store turns out to be damaged, it is mended first.
@@ -365,6 +371,10 @@ fn context(
         tls: credentials.tls,
         gate: Gate::new(credentials.server_id, credentials.secret),
         delays: Delays::default(),
+        allowances: Allowances::new(Rate {
+            sustained: settings.limits.client_rate,
+            burst: settings.limits.client_burst,
+        }),
         seldom: Lines::default(),
         seats: Seats::new(sessions),
         metrics: intake.metrics(),
@@ -392,15 +402,19 @@ const FEW: usize = 64;
 
 fn summary(metrics: &ServerMetrics) {
     info!(
-        "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped; {} connections, \
-         {} rejected; {} alerts, {} dropped",
+        "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped, {} refused; \
+         {} connections, {} rejected; {} alerts, {} dropped; {} hits and {} alerts forgotten \
+         (keep-mib)",
         metrics.hits.get(),
         metrics.reports.get(),
         metrics.sessions.get(),
         metrics.duplicates.get(),
+        metrics.refused_hits.get(),
         metrics.connections.get(),
         metrics.rejected.get(),
         metrics.alerts.get(),
         metrics.alerts_dropped.get(),
+        metrics.forgotten_hits.get(),
+        metrics.forgotten_alerts.get(),
     );
 }

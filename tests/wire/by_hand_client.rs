@@ -52,7 +52,10 @@ fn a_whole_session_over_tls_bound_to_its_channel() {
     let server = sandbox.server(&[&JSON[..], &tls].concat());
     let (mut visit, welcome) = Caller::new(1).visit_tls(&server.address, &sandbox.path("cert.pem"));
     assert_eq!(welcome.acknowledged, None);
-    visit.heartbeat(Heartbeat::default());
+    visit.heartbeat(Heartbeat {
+        clock: now(),
+        ..Heartbeat::default()
+    });
     assert_eq!(visit.report(report(1, scan("2001:db8::1"))), 3);
     let alert = server.alert(|_| true);
     assert_eq!(alert["subject"]["value"], "2001:db8::/64");
@@ -172,6 +175,16 @@ fn a_client_takes_over_from_itself_and_a_clone_is_turned_away() {
         assert_eq!((refused.text, refused.retry_after_millis), (text, 10_000));
     }
     second.heartbeat(Heartbeat::default());
+    let cloned = format!("client by-hand-1: somebody at {away} has its identity as well");
+    server.process.wait_for_log(|line| line.contains(&cloned));
+    let refused = format!("client by-hand-1 at {home} is refused: this identity is already");
+    server.process.wait_for_log(|line| line.contains(&refused));
+    let stderr = server.process.stop().stderr;
+    assert_eq!(
+        stderr.matches("has its identity as well").count(),
+        1,
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::event::{ClientId, Timestamp};
 use crate::seldom::Seldom;
 use crate::server::intake::{Batch, Intake, Progress, Receipt};
-use crate::server::session::clock_offset::ClockOffset;
+use crate::server::session::clock_offset::{ClockOffset, Verdict};
 use crate::server::session::refusal::Refusal;
 use crate::server::store::record::Status;
 use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage};
@@ -90,8 +90,10 @@ impl<'a> Attendant<'a> {
     }
 
     fn heartbeat(&mut self, heartbeat: &Heartbeat, now: Timestamp) {
-        self.offset
-            .note(Timestamp::from_micros(heartbeat.clock), now, self.name);
+        let theirs = Timestamp::from_micros(heartbeat.clock);
+        if self.offset.note(theirs, now, self.name) == Some(Verdict::FarOff) {
+            self.intake.metrics().far_clocks.one();
+        }
         self.complain(heartbeat);
         let status = Status {
             traps: heartbeat.traps.clone(),

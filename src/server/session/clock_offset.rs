@@ -1,6 +1,6 @@
 //! How far a client's clock is off.
 
-use log::info;
+use log::{Level, log};
 
 use crate::clock;
 use crate::event::Timestamp;
@@ -10,32 +10,58 @@ use crate::seldom::Seldom;
 /// can be on its way on any network that works.
 const TOLERANCE: i64 = 2_000_000;
 
+/// A clock that differs by more, in microseconds, is worth a warning: a day.
+const FAR: i64 = 86_400_000_000;
+
 /// The offset as last estimated.
 #[derive(Debug, Default)]
 pub struct ClockOffset {
     correction: i64,
+    verdict: Verdict,
     seldom: Seldom,
+}
+
+/// What a clock is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is right.
+    #[default]
+    Right,
+    /// It is off, and its times are corrected.
+    Off,
+    /// Likewise, by more than a day.
+    FarOff,
 }
 
 impl ClockOffset {
     /// Takes up what a heartbeat says: it was `theirs` o'clock when it was sent, and is `ours` now.
-    pub fn note(&mut self, theirs: Timestamp, ours: Timestamp, client: &str) {
+    /// The verdict is returned if it is another than before.
+    pub fn note(&mut self, theirs: Timestamp, ours: Timestamp, client: &str) -> Option<Verdict> {
         let offset = ours.offset_from(theirs);
-        let correction = if offset.saturating_abs() > TOLERANCE {
-            offset
+        let off_by = offset.saturating_abs();
+        let (verdict, correction) = if off_by <= TOLERANCE {
+            (Verdict::Right, 0)
+        } else if off_by <= FAR {
+            (Verdict::Off, offset)
         } else {
-            0
+            (Verdict::FarOff, offset)
         };
-        if (correction == 0) != (self.correction == 0) {
-            if let Some(left_out) = self.seldom.line(clock::monotonic()) {
-                let seconds = offset / 1_000_000;
-                info!(
-                    "client {client}: its clock is {seconds} s behind ours (negative: ahead)\
-                     {left_out}"
-                );
-            }
-        }
         self.correction = correction;
+        if std::mem::replace(&mut self.verdict, verdict) == verdict {
+            return None;
+        }
+        if let Some(left_out) = self.seldom.line(clock::monotonic()) {
+            let level = match verdict {
+                Verdict::Right | Verdict::Off => Level::Info,
+                Verdict::FarOff => Level::Warn,
+            };
+            let seconds = offset / 1_000_000;
+            log!(
+                level,
+                "client {client}: its clock is {seconds} s behind ours (negative: ahead){left_out}"
+            );
+        }
+        Some(verdict)
     }
 
     /// What to add to the client's times, in microseconds.
@@ -61,5 +87,20 @@ mod tests {
         );
         offset.note(at(9_000_000), at(5_000_000), "web-7");
         assert_eq!(offset.correction(), -4_000_000);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_a_day_is_flagged_once_in_either_direction() {
+        const NOW: u64 = 1_795_000_000_000_000;
+        let (at, day) = (Timestamp::from_micros, 86_400_000_000);
+        let mut offset = ClockOffset::default();
+        let mut note = |theirs| offset.note(at(theirs), at(NOW), "web-7");
+        assert_eq!(note(NOW), None);
+        assert_eq!(note(NOW + day), Some(Verdict::Off));
+        assert_eq!(note(NOW + day + 1), Some(Verdict::FarOff));
+        assert_eq!(note(NOW - day - 1), None);
+        assert_eq!(note(NOW - day), Some(Verdict::Off));
+        assert_eq!(note(NOW), Some(Verdict::Right));
+        assert_eq!(note(u64::MAX), Some(Verdict::FarOff));
     }
 }

@@ -3,6 +3,7 @@
 //! What is said in the [handshake] and what a failed proof costs ([delays]) is decided without
 //! sockets and clocks; [seats] knows who is connected. This file does the talking.
 
+pub mod allowance;
 pub mod attendant;
 pub mod clock_offset;
 pub mod delays;
@@ -27,6 +28,7 @@ use crate::net::link::Link;
 use crate::net::permits::Permit;
 use crate::seldom::Seldom;
 use crate::server::intake::{Arrival, Intake};
+use crate::server::session::allowance::Allowances;
 use crate::server::session::attendant::Attendant;
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::{Applicant, Gate};
@@ -34,7 +36,7 @@ use crate::server::session::refusal::Refusal;
 use crate::server::session::seats::{Newcomer, Seat, Seats};
 use crate::shutdown::Stop;
 use crate::wire::frame::{self, FrameError, MAX_EARLY_FRAME, MAX_FRAME, PREAMBLE, VERSION};
-use crate::wire::message::{MessageError, ServerMessage, decode, encode};
+use crate::wire::message::{ClientMessage, MessageError, ServerMessage, decode, encode};
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Context {
     pub gate: Gate,
     /// What failed proofs cost.
     pub delays: Delays,
+    /// How fast clients may report.
+    pub allowances: Allowances,
     /// Who is in.
     pub seats: Seats,
     /// Where hits go.
@@ -66,6 +70,8 @@ pub struct Lines {
     pub failed_proof: Seldom,
     /// A client that has proven itself was refused.
     pub refused: Seldom,
+    /// A client reports faster than it may.
+    pub slowed: Seldom,
     /// A session could not be started.
     pub not_started: Seldom,
     /// A connection could not be accepted.
@@ -256,11 +262,11 @@ fn take_seat<'a>(
     match context.seats.take(newcomer, socket, live) {
         Ok(seat) => Ok(Seated { applicant, seat }),
         Err(refusal) => {
-            if let Refusal::IdentityInUse(_) = refusal {
-                context.intake.cloned(client, clock::wall().into());
-            }
             context.metrics.refused_sessions.one();
-            if let Some(left_out) = context.seldom.refused.line(clock::monotonic()) {
+            // From the same address it may be the client itself, which was cut off and started anew.
+            if matches!(refusal, Refusal::IdentityInUse(other) if other != address) {
+                context.intake.cloned(client, address, clock::wall().into());
+            } else if let Some(left_out) = context.seldom.refused.line(clock::monotonic()) {
                 warn!(
                     "client {} at {address} is refused: {refusal}{left_out}",
                     applicant.name
@@ -301,6 +307,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
     let mut attendant = Attendant::new(&context.intake, applicant.id, &applicant.name, progress);
     let mut message = Vec::new();
     loop {
+        slow_down(applicant, context);
         // Three heartbeats: a client that is silent for so long is gone.
         link.set_deadline(clock::monotonic() + heartbeat.saturating_mul(3));
         let heard = frame::read(link, MAX_FRAME, &mut message);
@@ -313,11 +320,39 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         heard?;
         seat.heard();
         link.set_deadline(clock::monotonic() + WRITE);
-        match attendant.answer(decode(&message)?, Timestamp::from(clock::wall()))? {
+        let said = decode(&message)?;
+        let hits = match &said {
+            ClientMessage::Report(report) => report.hits.len(),
+            ClientMessage::Hello(_)
+            | ClientMessage::Proof(_)
+            | ClientMessage::Heartbeat(_)
+            | ClientMessage::Goodbye => 0,
+        };
+        context
+            .allowances
+            .spend(applicant.id, hits, clock::monotonic());
+        match attendant.answer(said, Timestamp::from(clock::wall()))? {
             Some(answer) => frame::write(link, &encode(&answer)?)?,
             None => return Ok(()),
         }
     }
+}
+
+/// Waits until a client may be read from again.
+fn slow_down(applicant: &Applicant, context: &Context) {
+    let pause = context.allowances.pause(applicant.id, clock::monotonic());
+    if pause.is_zero() {
+        return;
+    }
+    context.metrics.slowed.one();
+    if let Some(left_out) = context.seldom.slowed.line(clock::monotonic()) {
+        info!(
+            "client {} reports more than limits.client-rate hits a second, and is read from more \
+             slowly{left_out}",
+            applicant.name
+        );
+    }
+    context.stop.wait(pause);
 }
 
 /// For writing an answer to a client that does not read.

@@ -3,7 +3,6 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::event::{ClientId, Event, Timestamp};
-use crate::server::store::expiry::expire;
 use crate::server::store::record::{
     AlertRecord, Change, Status, Visitor, address_bytes, client_crc, event_crc, integer, key_crc,
     ports,
@@ -20,7 +19,6 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
         } => {
             describe(transaction, *client, *now, status)?;
         }
-        Change::Expire(before) => expire(transaction, *before)?,
         Change::Farewell(client) => {
             transaction
                 .prepare_cached("UPDATE client SET farewell = 1 WHERE id = ?1")?
@@ -32,10 +30,16 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
             alerts,
             progress,
             gap,
+            refused,
             now,
         } => {
             let key = advance(transaction, *client, *progress, *gap, *now)?;
             insert(transaction, key, events)?;
+            if *refused > 0 {
+                transaction
+                    .prepare_cached("UPDATE client SET refused = refused + ?2 WHERE key = ?1")?
+                    .execute(params![key, integer(*refused)])?;
+            }
             for alert in alerts {
                 keep(transaction, alert)?;
             }

@@ -52,7 +52,7 @@ fn parts(database: &Connection) -> rusqlite::Result<()> {
         }
     }
     for select in [
-        &format!("SELECT {CLIENT}, refused, crc FROM client"),
+        &format!("SELECT {CLIENT}, crc FROM client"),
         &format!("SELECT {EVENT} FROM event"),
         &format!("SELECT {INCIDENT}, opened, action FROM incident"),
         "SELECT number, incident, action, time, text, line FROM alert",

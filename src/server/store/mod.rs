@@ -2,7 +2,7 @@
 //!
 //! One SQLite database, `store.db` in the state folder, in WAL mode with `synchronous = FULL`:
 //! what is committed outlives a power cut. One [writer] thread commits for everybody: while one
-//! commit is on its way the next gathers, so many sessions share one flush of the disk. Anybody
+//! commit is on its way the next gathers in the [queue], so many sessions share one flush of the disk. Anybody
 //! may read it while the server runs.
 //!
 //! ```text
@@ -29,6 +29,7 @@ pub mod expiry;
 pub mod inspect;
 pub mod mend;
 pub mod migrate;
+pub mod queue;
 pub mod reader;
 pub mod record;
 pub mod rows;

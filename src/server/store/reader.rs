@@ -38,6 +38,8 @@ pub struct StoredClient {
     pub progress: u64,
     /// Numbers that never arrived.
     pub missing: u64,
+    /// Hits that were refused because of their time.
+    pub refused: u64,
     /// What it last said of itself.
     pub status: Status,
 }

@@ -32,13 +32,13 @@ pub enum Change {
         progress: u64,
         /// Numbers that never arrived, first and last.
         gap: Option<(u64, u64)>,
+        /// Hits that were refused because of their time.
+        refused: u64,
         /// When.
         now: Timestamp,
     },
     /// Something was said about an incident.
     Alert(AlertRecord),
-    /// What is older than this can be forgotten.
-    Expire(Timestamp),
     /// All alerts up to this number have been written to standard output.
     Delivered(u64),
 }
@@ -111,11 +111,7 @@ impl Change {
     /// Whether it does not matter if it is not written this time.
     pub const fn comes_again(&self) -> bool {
         match self {
-            Self::Welcome(_)
-            | Self::Status { .. }
-            | Self::Farewell(_)
-            | Self::Delivered(_)
-            | Self::Expire(_) => true,
+            Self::Welcome(_) | Self::Status { .. } | Self::Farewell(_) | Self::Delivered(_) => true,
             Self::Events { .. } | Self::Alert(_) => false,
         }
     }

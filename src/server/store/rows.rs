@@ -19,10 +19,10 @@ pub const EVENT_COLUMNS: usize = 13;
 /// The columns that make a client.
 pub const CLIENT: &str =
     "client.id, name, version, address, first_seen, last_seen, farewell, progress,
-    missing, traps, traps_wanted, backlog, dropped, clock_offset";
+    missing, traps, traps_wanted, backlog, dropped, clock_offset, refused";
 
 /// How many they are.
-pub const CLIENT_COLUMNS: usize = 14;
+pub const CLIENT_COLUMNS: usize = 15;
 
 /// The columns that make an incident.
 pub const INCIDENT: &str = "id, first_seen, last_seen, line, alerts";
@@ -91,6 +91,7 @@ pub fn client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
         farewell: row.get(6)?,
         progress: unsigned(row.get(7)?),
         missing: unsigned(row.get(8)?),
+        refused: unsigned(row.get(14)?),
         status: Status {
             traps: parse_ports(&row.get::<_, String>(9)?),
             traps_wanted: row.get(10)?,

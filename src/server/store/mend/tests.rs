@@ -65,6 +65,7 @@ fn report(client: u8, first: u64, count: u64) -> Change {
         alerts: vec![alert(told)],
         progress: last,
         gap: None,
+        refused: 0,
         now: at(last * 1000 + u64::from(client)),
         events,
     }
