@@ -31,6 +31,9 @@ mod traps;
 /// What outlives kills, full disks and damage.
 mod durability;
 
+/// Kills, stops and cuts under load, and a server that is away.
+mod faults;
+
 /// What is shipped beside the server and the client: examples of settings, and small commands.
 mod shipped;
 

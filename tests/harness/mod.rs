@@ -7,7 +7,9 @@ pub mod certs;
 pub mod golden;
 pub mod peer;
 pub mod process;
+pub mod proxy;
 pub mod source;
+pub mod stored;
 pub mod wire;
 
 use std::net::Ipv4Addr;
@@ -83,7 +85,12 @@ impl Sandbox {
 
     /// The same on a given address and port.
     pub fn server_at(&self, bind: &str, arguments: &[&str]) -> Server {
-        let base = ["server", "--bind", bind, "--state-dir", "server-state"];
+        self.server_in("server-state", bind, arguments)
+    }
+
+    /// The same with a state folder of choice.
+    pub fn server_in(&self, state: &str, bind: &str, arguments: &[&str]) -> Server {
+        let base = ["server", "--bind", bind, "--state-dir", state];
         let arguments = [&base, arguments].concat();
         let process = self.start(&arguments, &[("VFT_SECRET", SECRET)]);
         Server {
@@ -115,8 +122,8 @@ impl Sandbox {
     }
 
     /// The client with this number, started again.
-    pub fn client_again(&self, server: &str, number: u8) -> Client {
-        self.start_client(server, number, &[])
+    pub fn client_again(&self, server: &str, number: u8, arguments: &[&str]) -> Client {
+        self.start_client(server, number, arguments)
     }
 
     fn start_client(&self, server: &str, number: u8, arguments: &[&str]) -> Client {
@@ -204,6 +211,15 @@ pub fn has(tool: &str) -> bool {
         println!("skipped: {tool} is not installed");
     }
     found
+}
+
+/// The number that an environment variable says, for those who want a test longer or otherwise
+/// than `usual`.
+pub fn number(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} takes a number, not {text}"))
+    })
 }
 
 /// The program under test.

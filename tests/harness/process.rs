@@ -130,6 +130,12 @@ impl Process {
         self.finish()
     }
 
+    /// Kills the process; it is gone when this returns.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for the end of the process.
     pub fn finish(mut self) -> Finished {
         let deadline = Instant::now() + SOON;

@@ -7,7 +7,7 @@ use crate::harness::SECRET;
 use crate::harness::wire::codec::{decode, encode};
 use crate::harness::wire::line::Line;
 use crate::harness::wire::message::{
-    Challenge, ClientMessage, Heartbeat, Hello, Hit, Proof, Report, ServerMessage, Welcome,
+    Ack, Challenge, ClientMessage, Heartbeat, Hello, Hit, Proof, Report, ServerMessage, Welcome,
 };
 use crate::harness::wire::proof;
 
@@ -35,12 +35,16 @@ pub struct Challenged {
 impl Caller {
     /// A caller that knows the secret; each number is another one.
     pub fn new(number: u8) -> Self {
-        let seed = [number; 32];
+        Self::of([number; 32], &format!("by-hand-{number}"))
+    }
+
+    /// A caller that knows the secret, with this key and name.
+    pub fn of(seed: [u8; 32], name: &str) -> Self {
         Self {
             seed,
             claims: proof::public_key(seed),
             secret: Some(SECRET.to_owned()),
-            name: format!("by-hand-{number}"),
+            name: name.to_owned(),
             instance: 7,
         }
     }
@@ -124,12 +128,16 @@ pub struct Visit {
 impl Visit {
     /// Reports, and returns the number that is acknowledged.
     pub fn report(&mut self, report: Report) -> u64 {
+        let ack = self.take_in(report);
+        assert_eq!(ack.received, ack.durable, "the store takes everything");
+        ack.received
+    }
+
+    /// Reports, and returns the acknowledgement, whatever the disk does.
+    pub fn take_in(&mut self, report: Report) -> Ack {
         self.line.send(&ClientMessage::Report(report));
         match self.line.receive() {
-            ServerMessage::Ack(ack) => {
-                assert_eq!(ack.received, ack.durable, "the store takes everything");
-                ack.received
-            }
+            ServerMessage::Ack(ack) => ack,
             other => panic!("not an acknowledgement: {other:?}"),
         }
     }
