@@ -337,6 +337,44 @@ fn a_full_disk_of_the_client_loses_no_hit() {
 }
 
 #[test]
+fn what_a_full_spool_drops_is_told_to_the_last_hit_on_both_sides() {
+    const FLOOD: u32 = 40_000;
+    let sandbox = Sandbox::new();
+    sandbox.file("client.toml", "spool-mib = 1\n");
+    let server = sandbox.server(&[]);
+    let address = server.address.clone();
+    let client = sandbox.client(&address, &["--config", "client.toml"]);
+    client.connected();
+    // From here on the server knows where the client's numbers are.
+    touch(client.address, 1);
+    eventually(SOON, "the first hit", || stored(&sandbox) == 1);
+    server.process.stop();
+    touch(client.address, FLOOD);
+    client
+        .process
+        .wait_for_log(|line| line.contains("hits were dropped: the spool is full"));
+    let server = sandbox.server_at(&address, &[]);
+    // The next heartbeat may be half a minute away, but there is one in the beginning.
+    eventually(SOON * 2, "an empty spool", || spooled(&sandbox) == Some(0));
+    let clients = ask(&sandbox, &["clients", "--format", "json"]);
+    let listed: Value = serde_json::from_str(clients.trim()).unwrap();
+    let lost = listed["missing"].as_u64().unwrap();
+    assert!(lost > 0 && lost < u64::from(FLOOD), "{listed}");
+    assert_eq!(listed["dropped"], lost, "{listed}");
+    let kept = u64::try_from(stored(&sandbox)).unwrap();
+    assert_eq!(kept + lost, u64::from(FLOOD) + 1);
+    let client = client.process.stop().stderr;
+    let told = format!(
+        "stopped: {} hits seen, 0 not delivered, {lost} dropped",
+        FLOOD + 1
+    );
+    assert!(client.contains(&told), "{client}");
+    let server = server.process.stop().stderr;
+    let gap = format!("hits 2–{} never arrived", lost + 1);
+    assert!(server.contains(&gap), "{server}");
+}
+
+#[test]
 fn an_incident_that_cannot_go_on_after_a_restart_is_closed_with_a_note() {
     let sandbox = Sandbox::new();
     let json = ["--alert-format", "json"];

@@ -31,8 +31,11 @@ mod traps;
 /// What outlives kills, full disks and damage.
 mod durability;
 
-/// Kills, stops and cuts under load, and a server that is away.
+/// Kills, stops and cuts under load.
 mod faults;
+
+/// A server that is away while traps are touched.
+mod away;
 
 /// What is shipped beside the server and the client: examples of settings, and small commands.
 mod shipped;

@@ -25,7 +25,9 @@ pub struct Event {
     /// The name of the client that saw it.
     pub client: String,
     pub sequence: i64,
-    /// When it happened, in microseconds since the Unix epoch.
+    /// When it arrived, in microseconds since the Unix epoch.
+    pub received: i64,
+    /// When it happened.
     pub at: i64,
     pub source: IpAddr,
     pub source_port: u16,
@@ -37,7 +39,7 @@ impl Stored {
     /// Reads the store at `path`.
     pub fn read(path: &Path) -> Self {
         let database = open(path);
-        let events = "SELECT name, sequence, at, source, source_port, trap_port, count
+        let events = "SELECT name, sequence, received, at, source, source_port, trap_port, count
              FROM event JOIN client ON client.key = event.client ORDER BY number";
         let incident = |row: &Row<'_>| {
             let line: String = row.get(1)?;
@@ -84,7 +86,7 @@ fn rows<T>(
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let source: Vec<u8> = row.get(3)?;
+    let source: Vec<u8> = row.get(4)?;
     let source = match <[u8; 4]>::try_from(&source[..]) {
         Ok(v4) => v4.into(),
         Err(_) => <[u8; 16]>::try_from(&source[..]).unwrap().into(),
@@ -92,10 +94,11 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         client: row.get(0)?,
         sequence: row.get(1)?,
-        at: row.get(2)?,
+        received: row.get(2)?,
+        at: row.get(3)?,
         source,
-        source_port: row.get(4)?,
-        trap_port: row.get(5)?,
-        count: row.get(6)?,
+        source_port: row.get(5)?,
+        trap_port: row.get(6)?,
+        count: row.get(7)?,
     })
 }
