@@ -16,7 +16,7 @@ use crate::harness::proxy::{Proxy, seed};
 use crate::harness::stored::{self, Event, Stored};
 use crate::harness::wire::caller::{Caller, Visit};
 use crate::harness::wire::message::{Hit, Report};
-use crate::harness::{Client, PORTS, SOON, Sandbox, Server, number};
+use crate::harness::{Client, Ends, PORTS, SOON, Sandbox, Server, number};
 
 /// Clients hear soon that their session is gone, and servers that their client is; and no alert
 /// depends on who was away for how long.
@@ -238,15 +238,6 @@ fn freeze(span: Duration, send: impl Fn(Signal)) {
 enum When {
     Now,
     AllIsSpooled,
-}
-
-/// Says that something is over when it goes.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -34,6 +34,9 @@ mod durability;
 /// Kills, stops and cuts under load.
 mod faults;
 
+/// Hostile peers of a server, all at once.
+mod hostile;
+
 /// A server that is away while traps are touched.
 mod away;
 

@@ -14,7 +14,7 @@ pub mod wire;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -193,6 +193,15 @@ impl Client {
         self.process
             .wait_for_log(|line| line.contains("connected to"));
         self
+    }
+}
+
+/// Says that something is over when it goes, even in a panic.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

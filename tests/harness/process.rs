@@ -67,8 +67,12 @@ impl Process {
     /// Waits for the first line, from the start of the process, that `wanted` picks; returns its
     /// text.
     pub fn wait_for(&self, wanted: impl Fn(&Line) -> bool) -> String {
+        self.wait_behind(0, wanted)
+    }
+
+    /// The same for lines behind the first `seen`.
+    pub fn wait_behind(&self, mut seen: usize, wanted: impl Fn(&Line) -> bool) -> String {
         let deadline = Instant::now() + SOON;
-        let mut seen = 0;
         let mut lines = self.output.lines.lock().unwrap();
         loop {
             if let Some(line) = lines.0[seen..].iter().find(|line| wanted(line)) {
@@ -111,6 +115,11 @@ impl Process {
             .filter(|line| wanted(line))
             .map(text)
             .collect()
+    }
+
+    /// How many lines there are so far.
+    pub fn count(&self) -> usize {
+        self.output.lines.lock().unwrap().0.len()
     }
 
     /// The process's id.

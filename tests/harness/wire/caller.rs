@@ -1,11 +1,12 @@
 //! A client written by hand, for a real server.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
 use crate::harness::SECRET;
 use crate::harness::wire::codec::{decode, encode};
-use crate::harness::wire::line::Line;
+use crate::harness::wire::line::{Line, framed};
 use crate::harness::wire::message::{
     Ack, Challenge, ClientMessage, Heartbeat, Hello, Hit, Proof, Report, ServerMessage, Welcome,
 };
@@ -68,16 +69,21 @@ impl Caller {
 
     /// Says hello, and hears the challenge.
     pub fn greet(&self, line: &mut Line) -> Challenged {
+        self.try_greet(line).unwrap()
+    }
+
+    /// The same, where the server may be in no mood.
+    pub fn try_greet(&self, line: &mut Line) -> io::Result<Challenged> {
         let hello = encode(&ClientMessage::Hello(self.hello()));
-        line.write(&proof::PREAMBLE);
-        line.send_bytes(&hello);
-        let answer = line.receive_bytes().expect("the server closed");
-        match decode(&answer).unwrap() {
-            ServerMessage::Challenge(challenge) => Challenged {
+        line.try_write(&proof::PREAMBLE)?;
+        line.try_write(&framed(&hello))?;
+        let answer = line.try_receive_bytes()?;
+        match decode(&answer) {
+            Ok(ServerMessage::Challenge(challenge)) => Ok(Challenged {
                 challenge,
                 transcript: proof::transcript(&hello, &answer, line.binding),
-            },
-            other => panic!("not a challenge: {other:?}"),
+            }),
+            other => Err(io::Error::other(format!("not a challenge: {other:?}"))),
         }
     }
 
