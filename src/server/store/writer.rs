@@ -2,8 +2,9 @@
 //!
 //! Whoever has something to write puts it into the queue, which never waits, and may then wait
 //! until it is on the disk itself. The thread takes all there is, writes it in one transaction,
-//! commits, and wakes those who wait. If the disk does not take it, the queue stays as it is and
-//! the thread tries again every second; it says so once, and once when it is well again.
+//! commits, and wakes those who wait for it, and nobody else: there may be thousands. If the disk
+//! does not take it, the queue stays as it is and the thread tries again every second; it says so
+//! once, and once when it is well again.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -39,7 +40,12 @@ pub struct Writer {
 struct Queue {
     inner: Mutex<Inner>,
     put: Condvar,
-    written: Condvar,
+    /// Transactions take turns, so that those who wait for this one and those who wait for the
+    /// next are not woken together.
+    even: Condvar,
+    odd: Condvar,
+    /// For those who wait for room.
+    room: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -48,8 +54,12 @@ struct Inner {
     weight: usize,
     /// How many changes were ever put …
     last: u64,
+    /// … taken to be written …
+    taken: u64,
     /// … and written.
     durable: u64,
+    /// Of the last transaction.
+    turn: Turn,
     end: End,
 }
 
@@ -58,6 +68,22 @@ enum End {
     #[default]
     Open,
     Asked,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Turn {
+    #[default]
+    Even,
+    Odd,
+}
+
+impl Turn {
+    const fn other(self) -> Self {
+        match self {
+            Self::Even => Self::Odd,
+            Self::Odd => Self::Even,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +138,7 @@ impl Writer {
             if left.is_zero() {
                 return false;
             }
-            let waited = self.queue.written.wait_timeout(inner, left);
+            let waited = self.queue.room.wait_timeout(inner, left);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
@@ -142,7 +168,12 @@ impl Writer {
             if left.is_zero() {
                 return Durable::NotYet;
             }
-            let waited = self.queue.written.wait_timeout(inner, left);
+            let turn = if ticket.0 <= inner.taken {
+                inner.turn
+            } else {
+                inner.turn.other()
+            };
+            let waited = self.queue.written(turn).wait_timeout(inner, left);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         Durable::Yes
@@ -158,6 +189,14 @@ impl Writer {
 }
 
 impl Queue {
+    /// What those wait on who wait for the transactions of this turn.
+    const fn written(&self, turn: Turn) -> &Condvar {
+        match turn {
+            Turn::Even => &self.even,
+            Turn::Odd => &self.odd,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,6 +259,8 @@ impl Work {
                 break;
             }
         }
+        inner.taken += count(&batch);
+        inner.turn = inner.turn.other();
         Some(batch)
     }
 
@@ -227,16 +268,25 @@ impl Work {
         let mut inner = self.queue.lock();
         let weight: usize = batch.iter().map(Change::weight).sum();
         inner.weight = inner.weight.saturating_sub(weight);
-        inner.durable += u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        inner.durable += count(batch);
+        let turn = inner.turn;
+        // Whoever is woken wants the lock at once.
+        drop(inner);
         self.metrics.commits.one();
-        self.queue.written.notify_all();
+        self.queue.written(turn).notify_all();
+        self.queue.room.notify_all();
     }
 
     fn put_back(&self, batch: Vec<Change>) {
         let mut inner = self.queue.lock();
+        inner.taken = inner.taken.saturating_sub(count(&batch));
         for change in batch.into_iter().rev() {
             inner.waiting.push_front(change);
         }
+        drop(inner);
+        // What comes next is not what they took it for.
+        self.queue.even.notify_all();
+        self.queue.odd.notify_all();
     }
 
     fn write(&mut self, batch: &[Change]) -> rusqlite::Result<()> {
@@ -248,11 +298,17 @@ impl Work {
     }
 }
 
+fn count(batch: &[Change]) -> u64 {
+    u64::try_from(batch.len()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
     use std::num::NonZeroU32;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread::Builder;
 
     const ID: ClientId = ClientId([1; 16]);
 
@@ -322,6 +378,50 @@ mod tests {
         let changes = || vec![events(1, 100), Change::Expire(at(41))];
         assert_eq!(after(changes(), "SELECT min(sequence) FROM event"), 41);
         assert_eq!(after(changes(), "SELECT progress FROM client"), 100);
+    }
+
+    /// Waits for a ticket in a thread of its own, for ever if need be, and says when it is durable.
+    fn waiting(writer: &Writer, ticket: Ticket) -> Receiver<Durable> {
+        let (said, durable) = channel();
+        let (writer, never) = (
+            writer.clone(),
+            clock::monotonic() + Duration::from_secs(3600),
+        );
+        let wait = move || said.send(writer.wait(ticket, never)).unwrap();
+        Builder::new().spawn(wait).unwrap();
+        durable
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_by_the_transaction_that_they_wait_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, mut work) = open(&folder.path().join("store.db"), Arc::default()).unwrap();
+        let soon = Duration::from_secs(20);
+        // Long enough, as a rule, that they do wait.
+        let waits = |for_it: &Receiver<Durable>| {
+            let heard = for_it.recv_timeout(Duration::from_millis(20));
+            assert!(heard.is_err(), "it is not written yet");
+        };
+        for turn in 1..=4 {
+            let ticket = writer.put(Change::Delivered(turn));
+            let batch = work.next(Health::Well).unwrap();
+            let first = waiting(&writer, ticket);
+            waits(&first);
+            // It is not taken at first, and more is put meanwhile.
+            let second = waiting(&writer, writer.put(Change::Delivered(turn)));
+            waits(&second);
+            work.put_back(batch);
+            let both = work.next(Health::Well).unwrap();
+            let third = waiting(&writer, writer.put(Change::Delivered(turn)));
+            work.write(&both).unwrap();
+            work.done(&both);
+            assert_eq!(first.recv_timeout(soon), Ok(Durable::Yes));
+            assert_eq!(second.recv_timeout(soon), Ok(Durable::Yes));
+            waits(&third);
+            let last = work.next(Health::Well).unwrap();
+            work.done(&last);
+            assert_eq!(third.recv_timeout(soon), Ok(Durable::Yes));
+        }
     }
 
     #[test]
