@@ -366,7 +366,7 @@ const FEW: usize = 64;
 fn summary(metrics: &ServerMetrics) {
     info!(
         "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped; {} connections, \
-         {} rejected; {} alerts, {} dropped",
+         {} rejected; {} alerts, {} dropped; {} commits",
         metrics.hits.get(),
         metrics.reports.get(),
         metrics.sessions.get(),
@@ -375,5 +375,6 @@ fn summary(metrics: &ServerMetrics) {
         metrics.rejected.get(),
         metrics.alerts.get(),
         metrics.alerts_dropped.get(),
+        metrics.commits.get(),
     );
 }
