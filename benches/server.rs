@@ -1,5 +1,5 @@
 //! What a server takes in: sessions that report as fast as it acknowledges, with TLS, engine and
-//! a durable store, beside SQLite alone on the same disk.
+//! a durable store, beside SQLite alone on the same disk. And what sessions cost that are held.
 //!
 //! `cargo bench --bench server [-- [--rounds N] [--seconds N] [--sessions N] [--crowd N]]`;
 //! `docs/performance.md` says how to read what it prints.
@@ -19,12 +19,15 @@ mod support {
     pub mod figures;
     pub mod fleet;
     pub mod harness;
+    pub mod held;
     pub mod process;
+    pub mod restart;
     pub mod sessions;
     pub mod sqlite;
     pub mod usage;
 }
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use support::arguments;
@@ -32,15 +35,13 @@ use support::figures::Figures;
 use support::fleet::Fleet;
 /// As the tests know it.
 use support::harness;
+use support::held;
 use support::sessions::{Hits, Load, Sessions};
-use support::sqlite::Bare;
+use support::sqlite::{Bare, commits};
 use support::usage::{cpu, cpu_of, memory};
 
 /// Hits of a report in batches: as many as a client sends at once.
 const BATCH: u32 = 1024;
-
-/// Threads of the loader.
-const THREADS: u32 = 8;
 
 fn main() {
     let run = Run {
@@ -55,6 +56,9 @@ fn main() {
             run.measure(count, &Hits::new(hits));
         }
     }
+    if crowd > 0 {
+        held::measure(crowd, run.span * 5);
+    }
 }
 
 /// How long to measure.
@@ -63,112 +67,116 @@ struct Run {
     span: Duration,
 }
 
+/// What a server did in a round.
+struct Done {
+    load: Load,
+    /// CPU time of the server, and of this process.
+    used: [Duration; 2],
+    /// Transactions of its store.
+    commits: u32,
+}
+
 /// A server, and sessions with it.
 struct Scene {
     fleet: Fleet,
     sessions: Sessions,
 }
 
-/// What a server did from its start to its end.
-struct Summary {
-    hits: u64,
-    commits: u64,
-}
-
 impl Scene {
     fn start(count: u32) -> Self {
         let fleet = Fleet::start("");
-        let sessions = Sessions::enter(
-            fleet.endpoint.parse().unwrap(),
-            &fleet.folder.path().join("cert.pem"),
-            count,
-            THREADS,
-        );
+        let sessions = Sessions::enter(&fleet, count);
         Self { fleet, sessions }
     }
 
+    fn store(&self) -> PathBuf {
+        let folder = self.fleet.folder.path();
+        folder.join("server-state/server/store.db")
+    }
+
+    fn round(&mut self, span: Duration, hits: &Hits) -> Done {
+        let store = self.store();
+        let used = |scene: &Self| [cpu(&scene.fleet.server), cpu_of(std::process::id())];
+        let (before, commits_before) = (used(self), commits(&store));
+        let load = self.sessions.report(span, hits);
+        let after = used(self);
+        Done {
+            load,
+            used: [0, 1].map(|whose| after[whose].saturating_sub(before[whose])),
+            commits: commits(&store).wrapping_sub(commits_before),
+        }
+    }
+
     /// Ends both, and checks that the server counts as many hits as it has acknowledged.
-    fn end(self, loads: &[Load]) -> Summary {
+    fn end(self, hits: u64) {
         let Self { fleet, sessions } = self;
         drop(sessions);
         let said = fleet.stop();
-        let hits = loads.iter().map(|load| load.hits).sum();
-        assert!(
-            said.contains(&format!("stopped: {hits} hits in ")),
-            "{said}"
-        );
-        let words: Vec<_> = said.split_whitespace().collect();
-        let commits = words.windows(2).find(|pair| pair[1] == "commits").unwrap();
-        Summary {
-            hits,
-            commits: commits[0].parse().unwrap(),
-        }
+        let whole = format!("stopped: {hits} hits in ");
+        assert!(said.contains(&whole), "{said}");
     }
 }
 
 impl Run {
     fn measure(&self, count: u32, hits: &Hits) {
         println!("\n{count} sessions, reports of {} hits", hits.count);
-        // A first server shows what it takes to let them in, a second how many hits share a commit.
-        let without = Scene::start(count).end(&[]).commits;
         let mut scene = Scene::start(count);
-        let load = scene.sessions.report(self.span, hits);
-        let each = scene.end(&[load]).shared(without);
-        let mut scene = Scene::start(count);
-        let loads = self.rounds(&mut scene, hits, each);
-        let bytes = loads.iter().map(|load| load.bytes).sum();
-        let took = loads.iter().map(|load| load.took).sum();
-        let summary = scene.end(&loads);
+        // The first round warms up, and shows how many hits share a commit; its times do not count.
+        let mut all = vec![scene.round(self.span, hits)];
+        let each = all[0].load.hits / u64::from(all[0].commits).max(1);
+        let bare = scene.fleet.folder.path().join("bare.db");
+        let mut bare = Bare::new(&scene.store(), &bare);
+        bare.insert(self.span, each.max(1));
         println!(
-            "{} hits; {:.1} bytes each on the wire; {:.0} commits a second of {} hits each",
-            summary.hits,
-            ratio(bytes, summary.hits),
-            per(summary.commits.saturating_sub(without), took),
-            summary.shared(without)
+            "{:>8} {:>9} {:>9} {:>6}   {:>9} {:>9}   {:>9} {:>8}   {:>10}",
+            "round",
+            "floor/s",
+            "vft/s",
+            "ratio",
+            "server µs",
+            "loader µs",
+            "commits/s",
+            "hits per",
+            "server KiB"
         );
-    }
-
-    /// Measures the server and SQLite alone, with so many rows in a transaction, in turn.
-    fn rounds(&self, scene: &mut Scene, hits: &Hits, each: u64) -> Vec<Load> {
-        let folder = scene.fleet.folder.path();
-        let store = folder.join("server-state/server/store.db");
-        let mut bare = Bare::new(&store, &folder.join("bare.db"));
-        // The first round warms up; its hits count, its times do not.
-        let mut loads = vec![scene.sessions.report(self.span, hits)];
-        bare.insert(self.span, each);
-        println!(
-            "{:>8} {:>9} {:>9} {:>6}   {:>9} {:>9}   {:>10}",
-            "round", "floor/s", "vft/s", "ratio", "server µs", "loader µs", "server KiB"
-        );
-        let mut all = [const { Vec::new() }; 5];
+        let mut columns = [const { Vec::new() }; 7];
         for round in 1..=self.rounds {
-            let used = || [cpu(&scene.fleet.server), cpu_of(std::process::id())];
-            let before = used();
-            let load = scene.sessions.report(self.span, hits);
-            let after = used();
-            let floor = bare.insert(self.span, each);
-            let rate = per(load.hits, load.took);
-            let micros = |i: usize| 1e6 / per(load.hits, after[i].saturating_sub(before[i]));
-            let row = [floor, rate, rate / floor, micros(0), micros(1)];
+            // In turn, so that neither has the better half of a drift.
+            let done = scene.round(self.span, hits);
+            let row = row(&done, bare.insert(self.span, each.max(1)));
             let resident = memory(&scene.fleet.server, "VmRSS");
             print(&round.to_string(), row, &resident.to_string());
-            for (column, value) in all.iter_mut().zip(row) {
+            for (column, value) in columns.iter_mut().zip(row) {
                 column.push(value);
             }
-            loads.push(load);
+            all.push(done);
         }
-        let medians = all.map(|column| Figures::new(column).percentile(50));
+        let medians = columns.map(|column| Figures::new(column).percentile(50));
         print("median", medians, "");
-        loads
+        let sum = |what: fn(&Load) -> u64| all.iter().map(|done| what(&done.load)).sum();
+        let (taken, bytes): (u64, u64) = (sum(|load| load.hits), sum(|load| load.bytes));
+        scene.end(taken);
+        println!(
+            "{taken} hits; {:.1} bytes each on the wire",
+            ratio(bytes, taken)
+        );
     }
 }
 
-impl Summary {
-    /// Hits that shared a commit, in the mean, when so many commits had other reasons.
-    fn shared(&self, without: u64) -> u64 {
-        let commits = self.commits.saturating_sub(without).max(1);
-        (self.hits / commits).max(1)
-    }
+fn row(done: &Done, floor: f64) -> [f64; 7] {
+    let (hits, took) = (done.load.hits, done.load.took);
+    let rate = per(hits, took);
+    let [server, loader] = done.used.map(|used| 1e6 / per(hits, used));
+    let commits = u64::from(done.commits);
+    [
+        floor,
+        rate,
+        rate / floor,
+        server,
+        loader,
+        per(commits, took),
+        ratio(hits, commits),
+    ]
 }
 
 fn per(count: u64, span: Duration) -> f64 {
@@ -180,10 +188,10 @@ fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b.max(1) as f64
 }
 
-fn print(round: &str, row: [f64; 5], memory: &str) {
-    let [floor, rate, ratio, server, loader] = row;
+fn print(round: &str, row: [f64; 7], memory: &str) {
+    let [floor, rate, ratio, server, loader, commits, hits] = row;
     println!(
         "{round:>8} {floor:>9.0} {rate:>9.0} {ratio:>6.2}   {server:>9.2} {loader:>9.2}   \
-         {memory:>10}"
+         {commits:>9.0} {hits:>8.0}   {memory:>10}"
     );
 }

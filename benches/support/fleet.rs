@@ -26,26 +26,7 @@ impl Fleet {
         let made = Process::start(vft(), &["cert", "--name", "127.0.0.1"], &[], folder.path());
         made.out.wait_for(|line| line.contains("key.pem"));
         std::fs::write(folder.path().join("server.toml"), settings).unwrap();
-        let arguments = [
-            "server",
-            "--bind",
-            "127.0.0.1:0",
-            "--cert",
-            "cert.pem",
-            "--key",
-            "key.pem",
-            "--state-dir",
-            "server-state",
-            "--config",
-            "server.toml",
-        ];
-        let server = Process::start(vft(), &arguments, &[SECRET], folder.path());
-        let ready = server
-            .err
-            .wait_for(|line| line.contains("ready: listening on"))
-            .1;
-        let endpoint = ready.split_once("listening on ").unwrap().1;
-        let endpoint = endpoint.split_once(' ').unwrap().0.to_owned();
+        let (endpoint, server) = serve(folder.path(), "127.0.0.1:0");
         Self {
             folder,
             endpoint,
@@ -57,6 +38,29 @@ impl Fleet {
     pub fn stop(self) -> String {
         self.server.stop()
     }
+}
+
+/// Starts a server, with what is in the folder, that listens there; returns where it listens, and
+/// its process.
+pub fn serve(folder: &Path, bind: &str) -> (String, Process) {
+    let arguments = [
+        "server",
+        "--bind",
+        bind,
+        "--cert",
+        "cert.pem",
+        "--key",
+        "key.pem",
+        "--state-dir",
+        "server-state",
+        "--config",
+        "server.toml",
+    ];
+    let server = Process::start(vft(), &arguments, &[SECRET], folder);
+    let ready = |line: &str| line.contains("ready: listening on");
+    let ready = server.err.wait_for(ready).1;
+    let endpoint = ready.split_once("listening on ").unwrap().1;
+    (endpoint.split_once(' ').unwrap().0.to_owned(), server)
 }
 
 /// The program that is measured.

@@ -5,7 +5,6 @@
 //! is answered, in turn. What hits cost to encode is not measured, so they are encoded once.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use crate::harness::wire::caller::{Caller, hit, now};
 use crate::harness::wire::codec::{encode, varint};
 use crate::harness::wire::line::{Line, framed, trust};
 use crate::harness::wire::message::{ClientMessage, Hit, Report};
+use crate::support::fleet::Fleet;
 
 /// Sources that hits come from: few enough that the server has room for an incident of each, many
 /// enough that they are not all in the fastest cache.
@@ -25,13 +25,18 @@ const PORTS: [u16; 5] = [22, 80, 445, 3389, 8080];
 /// Different sets of hits that reports are made of.
 const SETS: u32 = 16;
 
+/// Threads that have sessions.
+const THREADS: u32 = 8;
+
 /// Sessions, by the threads that have them.
 pub struct Sessions(Vec<Vec<Session>>);
 
-struct Session {
-    line: Line,
+/// A session with a server.
+pub struct Session {
+    /// Its connection.
+    pub line: Line,
     /// The number of its next hit.
-    next: u64,
+    pub next: u64,
     /// Reports so far.
     sent: usize,
 }
@@ -91,9 +96,10 @@ fn one(number: u32, of_report: u32) -> Hit {
 }
 
 impl Sessions {
-    /// So many sessions, in so many threads.
-    pub fn enter(server: SocketAddr, cert: &Path, count: u32, threads: u32) -> Self {
-        let trust = trust(cert);
+    /// So many sessions with the server.
+    pub fn enter(fleet: &Fleet, count: u32) -> Self {
+        let trust = trust(&fleet.folder.path().join("cert.pem"));
+        let server: SocketAddr = fleet.endpoint.parse().unwrap();
         let enter = |number: u32| {
             // From several addresses, of which each may have a few that are not in yet.
             let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 40, 0, 1)) + number % 250);
@@ -109,14 +115,19 @@ impl Sessions {
                 sent: 0,
             }
         };
-        let mut all: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
+        let mut all: Vec<Vec<_>> = (0..THREADS).map(|_| Vec::new()).collect();
         scope(|scope| {
             for (own, thread) in all.iter_mut().zip(0..) {
-                let mine = (thread..count).step_by(threads as usize);
+                let mine = (thread..count).step_by(THREADS as usize);
                 scope.spawn(|| own.extend(mine.map(enter)));
             }
         });
         Self(all)
+    }
+
+    /// All of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.0.iter_mut().flatten()
     }
 
     /// Reports on all sessions for so long.
