@@ -14,6 +14,7 @@
 
 mod support {
     pub mod arguments;
+    pub mod client;
     pub mod figures;
     pub mod fleet;
     pub mod process;

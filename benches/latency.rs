@@ -15,6 +15,7 @@
 
 mod support {
     pub mod arguments;
+    pub mod client;
     pub mod figures;
     pub mod fleet;
     pub mod floor;
@@ -29,8 +30,9 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use support::arguments;
+use support::client::address;
 use support::figures::Figures;
-use support::fleet::{Fleet, address};
+use support::fleet::Fleet;
 use support::floor::{self, Floor};
 use support::process::Lines;
 use support::usage::{cpu, memory};

@@ -15,6 +15,7 @@
 
 mod support {
     pub mod arguments;
+    pub mod client;
     pub mod figures;
     pub mod fleet;
     pub mod floor;
@@ -27,8 +28,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use support::arguments;
+use support::client::address;
 use support::figures::Figures;
-use support::fleet::{Fleet, address};
+use support::fleet::Fleet;
 use support::floor::{self, Floor};
 use support::loader::Storm;
 use support::process::{Process, SOON};

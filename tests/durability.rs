@@ -3,6 +3,7 @@ use serde_json::Value;
 
 use crate::harness::peer::connect;
 use crate::harness::process::{Finished, Line, eventually};
+use crate::harness::stored;
 use crate::harness::wire::caller::{Caller, hit, report};
 use crate::harness::wire::message::{Ack, ClientMessage, ServerMessage};
 use crate::harness::{Client, PORTS, SOON, Sandbox, Server, has, lift};
@@ -24,7 +25,7 @@ fn hits_outlive_a_killed_client() {
     client.process.signal(Signal::KILL);
     client.process.finish();
     let server = sandbox.server_at(&address, &[]);
-    let again = sandbox.client_again(&address, 0).process;
+    let again = sandbox.client_again(&address, 0, &[]).process;
     again.wait_for_log(|line| line.contains("5 hits from before wait"));
     server
         .process
@@ -85,64 +86,6 @@ fn an_incident_stays_open_over_a_crash_of_the_server() {
     );
 }
 
-#[test]
-fn hits_are_stored_once_whatever_is_killed() {
-    const KILLS: usize = 30;
-    let sandbox = Sandbox::new();
-    let json = ["--alert-format", "json"];
-    let mut server = sandbox.server(&json);
-    let address = server.address.clone();
-    let mut client = sandbox.client(&address, &[]);
-    let trap = client.address;
-    client.connected();
-    let mut made: i64 = 0;
-    for round in 0..KILLS {
-        // Each round from another address, so that no two hits merge.
-        let source = std::net::Ipv4Addr::new(127, 201, 0, u8::try_from(round).unwrap());
-        for port in PORTS {
-            connect(source, trap, port);
-            made += 1;
-        }
-        if round % 3 == 0 {
-            // A connection that no trap has taken yet is in nobody's hands, so the client is killed
-            // only once its spool has had all there are.
-            eventually(SOON, "all hits spooled", || {
-                let spool = sandbox.path("client-state-0/client/spool.db");
-                let database = rusqlite::Connection::open(spool).unwrap();
-                let had = "SELECT seq FROM sqlite_sequence WHERE name = 'record'";
-                database
-                    .query_row(had, [], |row| row.get::<_, i64>(0))
-                    .is_ok_and(|had| had >= made)
-            });
-            client.process.signal(Signal::KILL);
-            client.process.finish();
-            client = sandbox.client_again(&address, 0);
-        } else {
-            server.process.signal(Signal::KILL);
-            server.process.finish();
-            server = sandbox.server_at(&address, &json);
-        }
-    }
-    // After so many failures a client may pause for up to 30 s before it tries again.
-    eventually(SOON * 3, "all hits in the store", || {
-        stored(&sandbox, "server-state/server/store.db", "event") >= made
-    });
-    client.process.stop();
-    server.process.stop();
-    assert_eq!(
-        stored(&sandbox, "server-state/server/store.db", "event"),
-        made
-    );
-    let store = rusqlite::Connection::open(sandbox.path("server-state/server/store.db")).unwrap();
-    let twice = "SELECT count(*) - count(DISTINCT sequence) FROM event";
-    assert_eq!(
-        store.query_row(twice, [], |row| row.get::<_, i64>(0)),
-        Ok(0)
-    );
-    let gaps = "SELECT count(*) FROM gap";
-    assert_eq!(store.query_row(gaps, [], |row| row.get::<_, i64>(0)), Ok(0));
-}
-
 /// Records in the first client's spool, if it can be read.
 fn spooled(sandbox: &Sandbox) -> Option<i64> {
     let spool = sandbox.path("client-state-0/client/spool.db");
@@ -152,20 +95,9 @@ fn spooled(sandbox: &Sandbox) -> Option<i64> {
         .ok()
 }
 
-/// Hits in a table of a database, merged ones by their count where the table has it.
-fn stored(sandbox: &Sandbox, file: &str, table: &str) -> i64 {
-    let Ok(database) = rusqlite::Connection::open(sandbox.path(file)) else {
-        return 0;
-    };
-    let count = if table == "event" {
-        "coalesce(sum(count), 0)"
-    } else {
-        "count(*)"
-    };
-    let select = format!("SELECT {count} FROM {table}");
-    database
-        .query_row(&select, [], |row| row.get(0))
-        .unwrap_or(0)
+/// Hits in the store.
+fn stored(sandbox: &Sandbox) -> i64 {
+    stored::hits(&sandbox.path("server-state/server/store.db"))
 }
 
 /// A store with three hits of a scanner, which are an incident, and one of somebody else.
@@ -191,9 +123,7 @@ impl Archive {
         let opened = server.alert(|alert| alert["action"] == "open");
         let incident = opened["incident"].as_str().unwrap().to_owned();
         connect(other, client.address, PORTS[4]);
-        eventually(SOON, "four events", || {
-            stored(&sandbox, "server-state/server/store.db", "event") == 4
-        });
+        eventually(SOON, "four events", || stored(&sandbox) == 4);
         let (scanner, other) = (scanner.to_string(), other.to_string());
         Self {
             sandbox,
@@ -342,11 +272,11 @@ fn a_full_disk_of_the_server_stops_no_alert_and_loses_no_hit() {
     server.wait_for(all);
     let degraded = |line: &Line| matches!(line, Line::Out(text) if text.contains("[degraded]"));
     server.wait_for(degraded);
-    assert!(stored(&sandbox, "server-state/server/store.db", "event") < i64::from(HITS));
+    assert!(stored(&sandbox) < i64::from(HITS));
     lift(&server);
     server.wait_for_log(|line| line.contains("the store can be written again"));
     eventually(SOON, "all hits in the store", || {
-        stored(&sandbox, "server-state/server/store.db", "event") == i64::from(HITS)
+        stored(&sandbox) == i64::from(HITS)
     });
     let client = client.process.stop();
     assert!(
@@ -397,7 +327,7 @@ fn a_full_disk_of_the_client_loses_no_hit() {
     client.wait_for_log(|line| line.contains("the spool can be written again"));
     let server = sandbox.server_at(&address, &[]);
     eventually(SOON * 2, "all hits in the store", || {
-        stored(&sandbox, "server-state/server/store.db", "event") == i64::from(HITS)
+        stored(&sandbox) == i64::from(HITS)
     });
     let client = client.stop();
     assert!(
@@ -438,6 +368,44 @@ fn an_incident_that_begins_anew_after_a_restart_keeps_its_id() {
     let opened = server.alert(|alert| alert["action"] == "open");
     assert_eq!(opened["incident"], closed["incident"]);
     assert_eq!(opened["recurrence"], 1);
+}
+
+#[test]
+fn what_a_full_spool_drops_is_told_to_the_last_hit_on_both_sides() {
+    const FLOOD: u32 = 40_000;
+    let sandbox = Sandbox::new();
+    sandbox.file("client.toml", "spool-mib = 1\n");
+    let server = sandbox.server(&[]);
+    let address = server.address.clone();
+    let client = sandbox.client(&address, &["--config", "client.toml"]);
+    client.connected();
+    // From here on the server knows where the client's numbers are.
+    touch(client.address, 1);
+    eventually(SOON, "the first hit", || stored(&sandbox) == 1);
+    server.process.stop();
+    touch(client.address, FLOOD);
+    client
+        .process
+        .wait_for_log(|line| line.contains("hits were dropped: the spool is full"));
+    let server = sandbox.server_at(&address, &[]);
+    // The next heartbeat may be half a minute away, but there is one in the beginning.
+    eventually(SOON * 2, "an empty spool", || spooled(&sandbox) == Some(0));
+    let clients = ask(&sandbox, &["clients", "--format", "json"]);
+    let listed: Value = serde_json::from_str(clients.trim()).unwrap();
+    let lost = listed["missing"].as_u64().unwrap();
+    assert!(lost > 0 && lost < u64::from(FLOOD), "{listed}");
+    assert_eq!(listed["dropped"], lost, "{listed}");
+    let kept = u64::try_from(stored(&sandbox)).unwrap();
+    assert_eq!(kept + lost, u64::from(FLOOD) + 1);
+    let client = client.process.stop().stderr;
+    let told = format!(
+        "stopped: {} hits seen, 0 not delivered, {lost} dropped",
+        FLOOD + 1
+    );
+    assert!(client.contains(&told), "{client}");
+    let server = server.process.stop().stderr;
+    let gap = format!("hits 2–{} never arrived", lost + 1);
+    assert!(server.contains(&gap), "{server}");
 }
 
 #[test]
@@ -510,7 +478,7 @@ fn a_damaged_store_is_mended_at_the_start_and_the_server_says_what_is_lost() {
         said.contains("WARN") && said.contains("1 clients are saved"),
         "{said}"
     );
-    let saved = stored(&sandbox, "server-state/server/store.db", "event");
+    let saved = stored(&sandbox);
     let sum = format!("{saved} hits, ");
     let lost = format!("; {} hits and 0 alerts are lost", rows - saved);
     assert!(said.contains(&sum) && said.contains(&lost), "{said}");
@@ -522,10 +490,7 @@ fn a_damaged_store_is_mended_at_the_start_and_the_server_says_what_is_lost() {
         visit.report(report(1999, vec![hit("192.0.2.66", 22); 3])),
         2001
     );
-    assert_eq!(
-        stored(&sandbox, "server-state/server/store.db", "event"),
-        saved + 1
-    );
+    assert_eq!(stored(&sandbox), saved + 1);
     let finished = server.process.stop();
     assert!(
         !finished.stderr.contains("never arrived"),
@@ -559,7 +524,7 @@ fn a_store_that_is_no_database_any_more_does_not_stop_the_server() {
         .wait_for_log(|line| line.contains("the store was damaged") && line.contains(": 0 hits"));
     connect(client.address, client.address, PORTS[0]);
     eventually(SOON * 2, "the hit is in the store", || {
-        stored(&sandbox, "server-state/server/store.db", "event") == 1
+        stored(&sandbox) == 1
     });
     client.process.stop();
     assert_eq!(server.process.stop().code(), Some(0));
@@ -612,7 +577,7 @@ fn starts_on_a_full_disk(prepare: impl Fn(&rusqlite::Connection)) {
         1,
         "{stderr}"
     );
-    assert_eq!(stored(&sandbox, "server-state/server/store.db", "event"), 6);
+    assert_eq!(stored(&sandbox), 6);
 }
 
 #[test]
@@ -676,7 +641,7 @@ fn a_store_that_is_as_large_as_it_may_be_says_what_it_has_forgotten() {
         .process
         .wait_for_log(|line| line.contains("the store is as large as it may be (keep-mib): "));
     let stderr = server.process.stop().stderr;
-    let left = stored(&sandbox, "server-state/server/store.db", "event");
+    let left = stored(&sandbox);
     assert!((5000..15_000).contains(&left), "{left}");
     let forgotten = REPORTED - u64::try_from(left).unwrap();
     let summary = format!("; {forgotten} hits and 0 alerts forgotten (keep-mib)");

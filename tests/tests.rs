@@ -36,6 +36,15 @@ mod durability;
 /// Recorded events through the engine.
 mod replay;
 
+/// Kills, stops and cuts under load.
+mod faults;
+
+/// Hostile peers of a server, all at once.
+mod hostile;
+
+/// A server that is away while traps are touched.
+mod away;
+
 /// What is shipped beside the server and the client: examples of settings, and small commands.
 mod shipped;
 

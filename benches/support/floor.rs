@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::support::fleet::address;
+use crate::support::client::address;
 use crate::support::process::Process;
 
 /// The argument with which a benchmark starts itself anew as a floor.

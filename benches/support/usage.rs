@@ -7,7 +7,12 @@ use crate::support::process::Process;
 
 /// User and system time so far, of all threads, to the hundredth of a second.
 pub fn cpu(process: &Process) -> Duration {
-    let stat = read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
+    cpu_of(process.id())
+}
+
+/// The same of the process with this id.
+pub fn cpu_of(id: u32) -> Duration {
+    let stat = read_to_string(format!("/proc/{id}/stat")).unwrap();
     // The name, in brackets, is the second field and may hold anything; utime and stime are the
     // 14th and the 15th, in ticks of which Linux shows 100 a second whatever the kernel's own are.
     let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();

@@ -404,7 +404,7 @@ fn summary(metrics: &ServerMetrics) {
     info!(
         "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped, {} refused; \
          {} connections, {} rejected; {} alerts, {} dropped; {} hits and {} alerts forgotten \
-         (keep-mib)",
+         (keep-mib); {} commits",
         metrics.hits.get(),
         metrics.reports.get(),
         metrics.sessions.get(),
@@ -416,5 +416,6 @@ fn summary(metrics: &ServerMetrics) {
         metrics.alerts_dropped.get(),
         metrics.forgotten_hits.get(),
         metrics.forgotten_alerts.get(),
+        metrics.commits.get(),
     );
 }

@@ -7,12 +7,14 @@ pub mod certs;
 pub mod golden;
 pub mod peer;
 pub mod process;
+pub mod proxy;
 pub mod source;
+pub mod stored;
 pub mod wire;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -83,7 +85,12 @@ impl Sandbox {
 
     /// The same on a given address and port.
     pub fn server_at(&self, bind: &str, arguments: &[&str]) -> Server {
-        let base = ["server", "--bind", bind, "--state-dir", "server-state"];
+        self.server_in("server-state", bind, arguments)
+    }
+
+    /// The same with a state folder of choice.
+    pub fn server_in(&self, state: &str, bind: &str, arguments: &[&str]) -> Server {
+        let base = ["server", "--bind", bind, "--state-dir", state];
         let arguments = [&base, arguments].concat();
         let process = self.start(&arguments, &[("VFT_SECRET", SECRET)]);
         Server {
@@ -115,8 +122,8 @@ impl Sandbox {
     }
 
     /// The client with this number, started again.
-    pub fn client_again(&self, server: &str, number: u8) -> Client {
-        self.start_client(server, number, &[])
+    pub fn client_again(&self, server: &str, number: u8, arguments: &[&str]) -> Client {
+        self.start_client(server, number, arguments)
     }
 
     fn start_client(&self, server: &str, number: u8, arguments: &[&str]) -> Client {
@@ -189,6 +196,15 @@ impl Client {
     }
 }
 
+/// Says that something is over when it goes, even in a panic.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Whether a program that some tests need is installed. On a machine without it these tests say
 /// that they were skipped; where `VFT_TEST_TOOLS=required` is set, as in CI, they fail.
 pub fn has(tool: &str) -> bool {
@@ -204,6 +220,15 @@ pub fn has(tool: &str) -> bool {
         println!("skipped: {tool} is not installed");
     }
     found
+}
+
+/// The number that an environment variable says, for those who want a test longer or otherwise
+/// than `usual`.
+pub fn number(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} takes a number, not {text}"))
+    })
 }
 
 /// The program under test.

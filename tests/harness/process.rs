@@ -67,8 +67,12 @@ impl Process {
     /// Waits for the first line, from the start of the process, that `wanted` picks; returns its
     /// text.
     pub fn wait_for(&self, wanted: impl Fn(&Line) -> bool) -> String {
+        self.wait_behind(0, wanted)
+    }
+
+    /// The same for lines behind the first `seen`.
+    pub fn wait_behind(&self, mut seen: usize, wanted: impl Fn(&Line) -> bool) -> String {
         let deadline = Instant::now() + SOON;
-        let mut seen = 0;
         let mut lines = self.output.lines.lock().unwrap();
         loop {
             if let Some(line) = lines.0[seen..].iter().find(|line| wanted(line)) {
@@ -113,6 +117,11 @@ impl Process {
             .collect()
     }
 
+    /// How many lines there are so far.
+    pub fn count(&self) -> usize {
+        self.output.lines.lock().unwrap().0.len()
+    }
+
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -128,6 +137,12 @@ impl Process {
     pub fn stop(self) -> Finished {
         self.signal(Signal::TERM);
         self.finish()
+    }
+
+    /// Kills the process; it is gone when this returns.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for the end of the process.

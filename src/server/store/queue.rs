@@ -1,7 +1,9 @@
 //! The queue between whoever has something to write and the [thread](crate::server::store::writer)
 //! that writes.
 //!
-//! Putting never waits. Whoever wants to know that a change is on the disk itself waits for it.
+//! Putting never waits. Whoever wants to know that a change is on the disk itself waits for it, and
+//! is woken by the transaction that writes it and by no other: there may be thousands who wait.
+//! Signs of life are gathered for half a second, so that those of a large fleet share a flush.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,9 @@ const ROOM: usize = 262_144;
 
 /// Rows of one transaction: enough to share a flush, few enough to keep who waits waiting briefly.
 const MOST: usize = 32_768;
+
+/// How long what can wait is gathered.
+const LEISURE: Duration = Duration::from_millis(500);
 
 /// The way to the writing thread.
 #[derive(Clone, Debug, Default)]
@@ -53,17 +58,28 @@ pub enum Otherwise {
 struct Queue {
     inner: Mutex<Inner>,
     put: Condvar,
-    written: Condvar,
+    /// Transactions take turns, so that those who wait for this one and those who wait for the
+    /// next are not woken together.
+    even: Condvar,
+    odd: Condvar,
+    /// For those who wait for room.
+    room: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     waiting: VecDeque<Change>,
     weight: usize,
+    /// How many of those that wait cannot wait long.
+    urgent: usize,
     /// How many changes were ever put …
     last: u64,
+    /// … taken to be written …
+    taken: u64,
     /// … and written.
     durable: u64,
+    /// Of the last transaction.
+    turn: Turn,
     /// What is older than this can be forgotten.
     before: Option<Timestamp>,
     end: End,
@@ -74,6 +90,22 @@ enum End {
     #[default]
     Open,
     Asked,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Turn {
+    #[default]
+    Even,
+    Odd,
+}
+
+impl Turn {
+    const fn other(self) -> Self {
+        match self {
+            Self::Even => Self::Odd,
+            Self::Odd => Self::Even,
+        }
+    }
 }
 
 /// A change's place in the queue; in order.
@@ -105,7 +137,7 @@ impl Writer {
             if left.is_zero() {
                 return false;
             }
-            let waited = self.queue.written.wait_timeout(inner, left);
+            let waited = self.queue.room.wait_timeout(inner, left);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
@@ -120,6 +152,7 @@ impl Writer {
             return Ticket(inner.last);
         }
         inner.weight += change.weight();
+        inner.urgent += usize::from(!change.can_wait());
         inner.waiting.push_back(change);
         inner.last += 1;
         self.queue.put.notify_one();
@@ -135,7 +168,12 @@ impl Writer {
             if left.is_zero() {
                 return Durable::NotYet;
             }
-            let waited = self.queue.written.wait_timeout(inner, left);
+            let turn = if ticket.0 <= inner.taken {
+                inner.turn
+            } else {
+                inner.turn.other()
+            };
+            let waited = self.queue.written(turn).wait_timeout(inner, left);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         Durable::Yes
@@ -157,6 +195,14 @@ impl Writer {
 }
 
 impl Queue {
+    /// What those wait on who wait for the transactions of this turn.
+    const fn written(&self, turn: Turn) -> &Condvar {
+        match turn {
+            Turn::Even => &self.even,
+            Turn::Odd => &self.odd,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,18 +231,29 @@ impl Reading {
             let waited = self.queue.put.wait(inner);
             inner = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        if !inner.waiting.is_empty() {
+            let at_leisure = |inner: &mut Inner| inner.urgent == 0 && inner.end == End::Open;
+            let waited = self
+                .queue
+                .put
+                .wait_timeout_while(inner, LEISURE, at_leisure);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         let mut batch = Batch {
             changes: Vec::new(),
             before: inner.before.take(),
         };
         let mut weight = 0;
         while let Some(change) = inner.waiting.pop_front() {
+            inner.urgent -= usize::from(!change.can_wait());
             weight += change.weight().max(1);
             batch.changes.push(change);
             if weight >= MOST {
                 break;
             }
         }
+        inner.taken += count(&batch.changes);
+        inner.turn = inner.turn.other();
         Some(batch)
     }
 
@@ -204,16 +261,26 @@ impl Reading {
     pub fn done(&self, changes: &[Change]) {
         let mut inner = self.queue.lock();
         inner.weight = inner.weight.saturating_sub(weight(changes));
-        inner.durable += u64::try_from(changes.len()).unwrap_or(u64::MAX);
-        self.queue.written.notify_all();
+        inner.durable += count(changes);
+        let turn = inner.turn;
+        // Whoever is woken wants the lock at once.
+        drop(inner);
+        self.queue.written(turn).notify_all();
+        self.queue.room.notify_all();
     }
 
     /// Puts changes back that could not be written.
     pub fn put_back(&self, changes: Vec<Change>) {
         let mut inner = self.queue.lock();
+        inner.taken = inner.taken.saturating_sub(count(&changes));
         for change in changes.into_iter().rev() {
+            inner.urgent += usize::from(!change.can_wait());
             inner.waiting.push_front(change);
         }
+        drop(inner);
+        // What comes next is not what they took it for.
+        self.queue.even.notify_all();
+        self.queue.odd.notify_all();
     }
 }
 
@@ -222,11 +289,18 @@ pub fn weight(changes: &[Change]) -> usize {
     changes.iter().map(Change::weight).sum()
 }
 
+fn count(changes: &[Change]) -> u64 {
+    u64::try_from(changes.len()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::{ClientId, Event, Hit, Probe};
+    use crate::server::store::record::Status;
     use std::num::NonZeroU32;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread::Builder;
 
     fn events(count: usize) -> Change {
         let event = Event {
@@ -264,6 +338,66 @@ mod tests {
             writer.put(Change::Delivered(1));
         }
         assert_eq!(writer.queue.lock().waiting.len(), 1);
+    }
+
+    /// Waits for a ticket in a thread of its own, for ever if need be, and says when it is durable.
+    fn waiting(writer: &Writer, ticket: Ticket) -> Receiver<Durable> {
+        let (said, durable) = channel();
+        let writer = writer.clone();
+        let never = clock::monotonic() + Duration::from_secs(3600);
+        let wait = move || said.send(writer.wait(ticket, never)).unwrap();
+        Builder::new().spawn(wait).unwrap();
+        durable
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_by_the_transaction_that_they_wait_for() {
+        let writer = Writer::default();
+        let reading = writer.reading();
+        let next = || reading.next(Otherwise::Idle).unwrap().changes;
+        let soon = Duration::from_secs(20);
+        // Long enough, as a rule, that they do wait.
+        let waits = |for_it: &Receiver<Durable>| {
+            let heard = for_it.recv_timeout(Duration::from_millis(20));
+            assert!(heard.is_err(), "it is not written yet");
+        };
+        for turn in 1..=4 {
+            let ticket = writer.put(Change::Delivered(turn));
+            let changes = next();
+            let first = waiting(&writer, ticket);
+            waits(&first);
+            // It is not taken at first, and more is put meanwhile.
+            let second = waiting(&writer, writer.put(Change::Delivered(turn)));
+            waits(&second);
+            reading.put_back(changes);
+            let both = next();
+            let third = waiting(&writer, writer.put(Change::Delivered(turn)));
+            reading.done(&both);
+            assert_eq!(first.recv_timeout(soon), Ok(Durable::Yes));
+            assert_eq!(second.recv_timeout(soon), Ok(Durable::Yes));
+            waits(&third);
+            reading.done(&next());
+            assert_eq!(third.recv_timeout(soon), Ok(Durable::Yes));
+        }
+    }
+
+    #[test]
+    fn signs_of_life_wait_for_what_comes_soon_and_cannot_wait() {
+        let writer = Writer::default();
+        let reading = writer.reading();
+        let sign = Change::Status {
+            client: ClientId([1; 16]),
+            now: Timestamp::default(),
+            status: Status::default(),
+        };
+        writer.put(sign.clone());
+        let (said, taken) = channel();
+        let take = move || said.send(reading.next(Otherwise::Idle).unwrap().changes.len());
+        Builder::new().spawn(take).unwrap();
+        assert!(taken.recv_timeout(LEISURE / 10).is_err(), "it is gathered");
+        writer.put(sign);
+        writer.put(Change::Delivered(1));
+        assert_eq!(taken.recv_timeout(Duration::from_secs(20)), Ok(3));
     }
 
     #[test]

@@ -116,6 +116,15 @@ impl Change {
         }
     }
 
+    /// Whether it does no harm if it is written a little later, and lost if the server is killed
+    /// before.
+    pub const fn can_wait(&self) -> bool {
+        match self {
+            Self::Welcome(_) | Self::Status { .. } => true,
+            Self::Farewell(_) | Self::Delivered(_) | Self::Events { .. } | Self::Alert(_) => false,
+        }
+    }
+
     /// How many hits it holds; what the queue's bound counts.
     pub fn weight(&self) -> usize {
         match self {

@@ -1,13 +1,14 @@
 //! A client written by hand, for a real server.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
 use crate::harness::SECRET;
 use crate::harness::wire::codec::{decode, encode};
-use crate::harness::wire::line::Line;
+use crate::harness::wire::line::{Line, framed};
 use crate::harness::wire::message::{
-    Challenge, ClientMessage, Heartbeat, Hello, Hit, Proof, Report, ServerMessage, Welcome,
+    Ack, Challenge, ClientMessage, Heartbeat, Hello, Hit, Proof, Report, ServerMessage, Welcome,
 };
 use crate::harness::wire::proof;
 
@@ -35,12 +36,16 @@ pub struct Challenged {
 impl Caller {
     /// A caller that knows the secret; each number is another one.
     pub fn new(number: u8) -> Self {
-        let seed = [number; 32];
+        Self::of([number; 32], &format!("by-hand-{number}"))
+    }
+
+    /// A caller that knows the secret, with this key and name.
+    pub fn of(seed: [u8; 32], name: &str) -> Self {
         Self {
             seed,
             claims: proof::public_key(seed),
             secret: Some(SECRET.to_owned()),
-            name: format!("by-hand-{number}"),
+            name: name.to_owned(),
             instance: 7,
         }
     }
@@ -64,16 +69,21 @@ impl Caller {
 
     /// Says hello, and hears the challenge.
     pub fn greet(&self, line: &mut Line) -> Challenged {
+        self.try_greet(line).unwrap()
+    }
+
+    /// The same, where the server may be in no mood.
+    pub fn try_greet(&self, line: &mut Line) -> io::Result<Challenged> {
         let hello = encode(&ClientMessage::Hello(self.hello()));
-        line.write(&proof::PREAMBLE);
-        line.send_bytes(&hello);
-        let answer = line.receive_bytes().expect("the server closed");
-        match decode(&answer).unwrap() {
-            ServerMessage::Challenge(challenge) => Challenged {
+        line.try_write(&proof::PREAMBLE)?;
+        line.try_write(&framed(&hello))?;
+        let answer = line.try_receive_bytes()?;
+        match decode(&answer) {
+            Ok(ServerMessage::Challenge(challenge)) => Ok(Challenged {
                 challenge,
                 transcript: proof::transcript(&hello, &answer, line.binding),
-            },
-            other => panic!("not a challenge: {other:?}"),
+            }),
+            other => Err(io::Error::other(format!("not a challenge: {other:?}"))),
         }
     }
 
@@ -124,12 +134,16 @@ pub struct Visit {
 impl Visit {
     /// Reports, and returns the number that is acknowledged.
     pub fn report(&mut self, report: Report) -> u64 {
+        let ack = self.take_in(report);
+        assert_eq!(ack.received, ack.durable, "the store takes everything");
+        ack.received
+    }
+
+    /// Reports, and returns the acknowledgement, whatever the disk does.
+    pub fn take_in(&mut self, report: Report) -> Ack {
         self.line.send(&ClientMessage::Report(report));
         match self.line.receive() {
-            ServerMessage::Ack(ack) => {
-                assert_eq!(ack.received, ack.durable, "the store takes everything");
-                ack.received
-            }
+            ServerMessage::Ack(ack) => ack,
             other => panic!("not an acknowledgement: {other:?}"),
         }
     }

@@ -48,24 +48,23 @@ impl Line {
 
     /// Connects to a server on 127.0.0.1 with TLS, trusting the certificate in a file.
     pub fn tls(server: &str, cert: &Path) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate(cert)).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let socket = TcpStream::connect(server).unwrap();
+        Self::try_tls(socket, &trust(cert)).unwrap()
+    }
+
+    /// The same on a connection that there is, where it may fail.
+    pub fn try_tls(socket: TcpStream, trust: &Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
-        let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut socket = timed(TcpStream::connect(server).unwrap());
+        let mut connection = ClientConnection::new(Arc::clone(trust), name).unwrap();
+        let mut socket = timed(socket);
         while connection.is_handshaking() {
-            connection.complete_io(&mut socket).unwrap();
+            connection.complete_io(&mut socket)?;
         }
         let binding = connection.export_keying_material([0; 32], LABEL.as_bytes(), None);
-        Self {
+        Ok(Self {
             stream: Stream::Client(Box::new(StreamOwned::new(connection, socket))),
             binding: Some(binding.unwrap()),
-        }
+        })
     }
 
     /// Takes a connection without TLS.
@@ -96,13 +95,18 @@ impl Line {
 
     /// Sends bytes as they are.
     pub fn write(&mut self, bytes: &[u8]) {
+        self.try_write(bytes).unwrap();
+    }
+
+    /// The same, where the peer may be gone.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream: &mut dyn Write = match &mut self.stream {
             Stream::Plain(socket) => socket,
             Stream::Client(stream) => stream.as_mut(),
             Stream::Server(stream) => stream.as_mut(),
         };
-        stream.write_all(bytes).unwrap();
-        stream.flush().unwrap();
+        stream.write_all(bytes)?;
+        stream.flush()
     }
 
     /// Sends bytes as one frame.
@@ -124,17 +128,24 @@ impl Line {
 
     /// Reads one frame; `None` if the peer has closed the connection instead.
     pub fn receive_bytes(&mut self) -> Option<Vec<u8>> {
-        let mut header = [0; 4];
-        match self.stream().read_exact(&mut header) {
-            Ok(()) => {}
-            Err(error) if is_end(&error) => return None,
+        match self.try_receive_bytes() {
+            Ok(message) => Some(message),
+            Err(error) if is_end(&error) => None,
             Err(error) => panic!("cannot read: {error}"),
         }
+    }
+
+    /// Reads one frame, where the peer may be gone.
+    pub fn try_receive_bytes(&mut self) -> io::Result<Vec<u8>> {
+        let mut header = [0; 4];
+        self.stream().read_exact(&mut header)?;
         let length = usize::try_from(u32::from_be_bytes(header)).unwrap();
         assert!(length <= 65_536, "a frame of {length} bytes");
         let mut message = vec![0; length];
-        self.stream().read_exact(&mut message).unwrap();
-        Some(message)
+        match self.stream().read_exact(&mut message) {
+            Err(error) if is_end(&error) => Err(io::Error::other("it ends within a frame")),
+            read => read.map(|()| message),
+        }
     }
 
     /// Reads one message.
@@ -182,6 +193,18 @@ impl Line {
 pub fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&length, message].concat()
+}
+
+/// A client's side of TLS that trusts the certificate in a file.
+pub fn trust(cert: &Path) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(cert)).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
 }
 
 /// A server's side of TLS from a certificate and a key in files.
