@@ -120,7 +120,10 @@ impl From<StoreError> for Failure {
             StoreError::Database(error) if database::is_damage(&error) => {
                 failure.hint("start the server, which mends its store")
             }
-            StoreError::Unmade(..) | StoreError::Io(..) | StoreError::Database(_) => failure,
+            StoreError::ReadOnly(_)
+            | StoreError::Unmade(..)
+            | StoreError::Io(..)
+            | StoreError::Database(_) => failure,
         }
     }
 }

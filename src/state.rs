@@ -7,13 +7,25 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
 
 /// A folder that this process holds.
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
+    exposure: Exposure,
     _lock: File,
+}
+
+/// Whether others could get into a folder that was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// They could not.
+    None,
+    /// They could, its mode being this. They cannot any more.
+    Ended(u32),
+    /// They can, its mode being this, which could not be changed.
+    Lasts(u32),
 }
 
 /// Why a state folder is of no use.
@@ -67,6 +79,9 @@ impl StateFolder {
             .mode(0o700)
             .create(path)
             .map_err(unusable)?;
+        // Said now, because a database would only say later that it cannot be opened.
+        access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| unusable(error.into()))?;
+        let exposure = close(path).map_err(unusable)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -81,8 +96,14 @@ impl StateFolder {
         }
         Ok(Self {
             path: path.to_owned(),
+            exposure,
             _lock: lock,
         })
+    }
+
+    /// Whether others could get into it.
+    pub const fn exposure(&self) -> Exposure {
+        self.exposure
     }
 
     /// Where it is.
@@ -136,6 +157,20 @@ impl StateFolder {
     }
 }
 
+/// Makes a folder its owner's alone.
+fn close(path: &Path) -> io::Result<Exposure> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    if mode.trailing_zeros() >= 6 {
+        return Ok(Exposure::None);
+    }
+    Ok(
+        match fs::set_permissions(path, Permissions::from_mode(0o700)) {
+            Ok(()) => Exposure::Ended(mode),
+            Err(_) => Exposure::Lasts(mode),
+        },
+    )
+}
+
 fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -164,6 +199,21 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o700);
         assert_eq!(mode(&path.join("id")), 0o600);
+    }
+
+    #[test]
+    fn a_folder_that_was_open_to_others_is_closed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a");
+        drop(StateFolder::open(&path).unwrap());
+        for mode in [0o755, 0o770, 0o701] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let folder = StateFolder::open(&path).unwrap();
+            assert_eq!(folder.exposure(), Exposure::Ended(mode));
+            drop(folder);
+            let folder = StateFolder::open(&path).unwrap();
+            assert_eq!(folder.exposure(), Exposure::None);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
@@ -111,6 +112,13 @@ fn what_is_on_disk_is_for_its_owner_alone() {
     for file in ["server-state/server/id", "client-state-0/client/identity"] {
         assert_eq!(mode(file), 0o600, "{file}");
     }
+    server.process.stop();
+    let folder = sandbox.path("server-state/server");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    let server = sandbox.server(&[]);
+    assert_eq!(mode("server-state/server"), 0o700);
+    let log = server.process.stop().stderr;
+    assert!(log.contains("was open to others (mode 755)"), "{log}");
 }
 
 #[test]

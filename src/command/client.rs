@@ -11,7 +11,7 @@ use crate::client::reporter::dial::Server;
 use crate::client::spool::{Found, Spool};
 use crate::client::{Client, ClientError, Credentials};
 use crate::command::server::warn_of_expiry;
-use crate::command::signals;
+use crate::command::{signals, state_folder};
 use crate::config::client::ClientSettings;
 use crate::config::{file, state};
 use crate::exit::{Failure, Kind};
@@ -34,7 +34,7 @@ pub fn run(args: ClientArgs) -> Result<(), Failure> {
     let secret = settings.shared_secret()?;
     let tls = trusted(&settings)?;
     let servers = servers(&settings)?;
-    let folder = StateFolder::open(&state::folder(settings.state_dir.as_deref()).join("client"))?;
+    let folder = state_folder(&state::folder(settings.state_dir.as_deref()).join("client"))?;
     let credentials = Credentials {
         servers,
         tls: tls.map(|trusting| trusting.config),

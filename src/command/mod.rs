@@ -14,10 +14,14 @@ mod signals;
 mod standalone;
 
 use std::io::{self, Write as _};
+use std::path::Path;
+
+use log::warn;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{Failure, Kind};
 use crate::logging;
+use crate::state::{Exposure, StateFolder};
 
 /// Runs a command to its end.
 pub fn run(cli: Cli) -> Result<(), Failure> {
@@ -36,6 +40,22 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ports(args) => ports::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
+}
+
+/// Takes hold of a state folder, and warns if others could get into it.
+fn state_folder(path: &Path) -> Result<StateFolder, Failure> {
+    let folder = StateFolder::open(path)?;
+    let path = path.display();
+    match folder.exposure() {
+        Exposure::None => {}
+        Exposure::Ended(mode) => {
+            warn!("{path} was open to others (mode {mode:o}); it is its owner's alone now");
+        }
+        Exposure::Lasts(mode) => {
+            warn!("{path} is open to others (mode {mode:o}), and belongs to somebody else");
+        }
+    }
+    Ok(folder)
 }
 
 /// Prints a command's result. A reader that has seen enough (`| head`) is no failure.

@@ -6,7 +6,7 @@ use log::{error, info, warn};
 
 use crate::cli::server::ServerArgs;
 use crate::clock;
-use crate::command::signals;
+use crate::command::{signals, state_folder};
 use crate::config::file;
 use crate::config::server::{CertAndKey, ServerSettings};
 use crate::config::state;
@@ -18,7 +18,6 @@ use crate::net::pem::PemError;
 use crate::net::tls::{self, Served, TlsError};
 use crate::server::{Credentials, Server};
 use crate::shutdown::Stop;
-use crate::state::StateFolder;
 use crate::wire::auth::SecretKey;
 
 /// The settings file that is read if none is named.
@@ -29,7 +28,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let settings = settings(args)?;
     let tls = served(args, &settings)?;
     let secret = settings.shared_secret()?;
-    let folder = StateFolder::open(&state::folder(settings.state_dir.as_deref()).join("server"))?;
+    let folder = state_folder(&state::folder(settings.state_dir.as_deref()).join("server"))?;
     let server_id = folder.keep("id", entropy::random)?;
     let credentials = Credentials {
         folder: folder.path().to_owned(),

@@ -17,7 +17,7 @@ use crate::command::cert::self_signed;
 use crate::command::client::{servers, spool};
 use crate::command::print;
 use crate::command::server::DEFAULT_CONFIG;
-use crate::command::signals;
+use crate::command::{signals, state_folder};
 use crate::config::client::ClientSettings;
 use crate::config::secret::Secret;
 use crate::config::server::ServerSettings;
@@ -54,7 +54,7 @@ pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
         (None, true) => scratch.path().to_owned(),
         (asked, _) => state::folder(asked.as_deref()),
     };
-    let folder = StateFolder::open(&home.join("standalone"))?;
+    let folder = state_folder(&home.join("standalone"))?;
     let (mut server_settings, _): (ServerSettings, _) =
         file::read(args.config.as_deref(), Path::new(DEFAULT_CONFIG))?;
     server_settings.bind = Bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));

@@ -56,6 +56,8 @@ pub enum StoreError {
     Earlier(PathBuf, i64),
     /// There is no store.
     Absent(PathBuf),
+    /// The user that runs vft may not write it.
+    ReadOnly(PathBuf),
     /// There is no store, and none can be made.
     Unmade(PathBuf, rusqlite::Error),
     /// A file cannot be moved away or made.
@@ -78,6 +80,9 @@ impl fmt::Display for StoreError {
                 path.display()
             ),
             Self::Absent(path) => write!(f, "there is no store at {}", path.display()),
+            Self::ReadOnly(path) => {
+                write!(f, "{} cannot be written by this user", path.display())
+            }
             Self::Unmade(path, error) => write!(
                 f,
                 "there is none, and none can be made at {}: {error}",

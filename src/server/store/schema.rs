@@ -81,6 +81,9 @@ CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROW
 /// an earlier version.
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut database = Connection::open(path)?;
+    if database.is_readonly("main")? {
+        return Err(StoreError::ReadOnly(path.to_owned()));
+    }
     database.busy_timeout(Duration::from_secs(5))?;
     let version = version(&database, path)?;
     database.execute_batch(
