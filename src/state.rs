@@ -118,28 +118,17 @@ impl StateFolder {
         fresh: impl FnOnce() -> [u8; N],
     ) -> Result<[u8; N], StateError> {
         let path = self.path.join(name);
-        match File::open(&path) {
-            Ok(file) => {
-                let unusable = |error| StateError::Unusable(path.clone(), error);
-                let mode = file.metadata().map_err(unusable)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(unusable)?;
-                }
-                let mut text = String::new();
-                let longest = u64::try_from(N).unwrap_or(u64::MAX).saturating_mul(2) + 2;
-                file.take(longest)
-                    .read_to_string(&mut text)
-                    .map_err(|_| StateError::Damaged(path.clone()))?;
-                from_hex(text.trim_end()).ok_or(StateError::Damaged(path))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let bytes = fresh();
-                self.write(name, &to_hex(&bytes))
-                    .map_err(|error| StateError::Unusable(path, error))?;
-                Ok(bytes)
-            }
-            Err(error) => Err(StateError::Unusable(path, error)),
+        let unusable = |error| StateError::Unusable(path.clone(), error);
+        let Some(bytes) = kept(&self.path, name)? else {
+            let bytes = fresh();
+            self.write(name, &to_hex(&bytes)).map_err(unusable)?;
+            return Ok(bytes);
+        };
+        let mode = fs::metadata(&path).map_err(unusable)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(unusable)?;
         }
+        Ok(bytes)
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
@@ -155,6 +144,24 @@ impl StateFolder {
         fs::rename(&unfinished, self.path.join(name))?;
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// What is kept in the file `name` of a folder that another process may hold; none if there is no
+/// such file.
+pub fn kept<const N: usize>(folder: &Path, name: &str) -> Result<Option<[u8; N]>, StateError> {
+    let path = folder.join(name);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StateError::Unusable(path, error)),
+    };
+    let mut text = String::new();
+    let longest = u64::try_from(N).unwrap_or(u64::MAX).saturating_mul(2) + 2;
+    file.take(longest)
+        .read_to_string(&mut text)
+        .map_err(|_| StateError::Damaged(path.clone()))?;
+    let bytes = from_hex(text.trim_end());
+    bytes.map(Some).ok_or(StateError::Damaged(path))
 }
 
 /// Makes a folder its owner's alone.

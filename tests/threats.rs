@@ -109,7 +109,11 @@ fn what_is_on_disk_is_for_its_owner_alone() {
     ] {
         assert_eq!(mode(folder), 0o700, "{folder}");
     }
-    for file in ["server-state/server/id", "client-state-0/client/identity"] {
+    for file in [
+        "server-state/server/id",
+        "server-state/server/hashing",
+        "client-state-0/client/identity",
+    ] {
         assert_eq!(mode(file), 0o600, "{file}");
     }
     server.process.stop();

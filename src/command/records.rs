@@ -1,6 +1,7 @@
 //! `vft alerts`, `vft events`, `vft clients`: what a server has stored.
 
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -80,10 +81,12 @@ pub fn clients(args: &ClientsArgs) -> Result<(), Failure> {
 
 /// The store that is meant.
 pub fn open(args: &StoreArgs) -> Result<Reader, Failure> {
-    let path = state::folder(args.state_dir.as_deref())
-        .join("server")
-        .join(FILE);
-    Ok(Reader::open(&path)?)
+    Ok(Reader::open(&folder(args).join(FILE))?)
+}
+
+/// The state folder of the server that is meant.
+pub fn folder(args: &StoreArgs) -> PathBuf {
+    state::folder(args.state_dir.as_deref()).join("server")
 }
 
 fn lines(lines: impl Iterator<Item = String>) -> String {
@@ -162,7 +165,9 @@ fn evidence(alert: &Value) -> Selection {
     // Alerts have milliseconds, events microseconds.
     let until = time("last_seen").map(|last| last.after(std::time::Duration::from_millis(1)));
     Selection {
-        source: (kind == "source").then(|| network(value)).flatten(),
+        source: matches!(kind, "source" | "network")
+            .then(|| network(value))
+            .flatten(),
         port: (kind == "port").then(|| value.parse().ok()).flatten(),
         client: (kind == "client").then(|| value.to_owned()),
         since: time("first_seen"),

@@ -15,6 +15,7 @@ use crate::cli::replay::ReplayArgs;
 use crate::clock;
 use crate::command::progress::{Output, Progress};
 use crate::command::records;
+use crate::command::server::HASHING;
 use crate::config::server::{Format, ServerSettings};
 use crate::config::{ConfigError, file};
 use crate::event::Event;
@@ -25,7 +26,9 @@ use crate::replay::merge::{BadLines, Merge, Read};
 use crate::replay::player::{Player, Said};
 use crate::replay::summary::{Summary, counted, grouped};
 use crate::server::alert::text;
+use crate::server::correlate::sources::hash::Secret;
 use crate::server::store::reader::{More, Selection, StoredClient};
+use crate::state::kept;
 
 /// Replays files, or a store, under one or two settings.
 pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
@@ -36,7 +39,14 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
         ServerSettings::default()
     };
     let other = args.compare.as_deref().map(read_settings).transpose()?;
-    let mut stage = Stage::new(args.format, &settings, other.as_ref());
+    let secret = if args.stored {
+        // A server of an earlier release had none.
+        Secret(kept(&records::folder(&args.store), HASHING)?.unwrap_or_default())
+    } else {
+        Secret::default()
+    };
+    let player = |settings: &ServerSettings| Player::new(settings, secret);
+    let mut stage = Stage::new(args.format, player(&settings), other.as_ref().map(player));
     let began = clock::monotonic();
     let (read, more) = if args.stored {
         (None, replay_store(args, &mut stage)?)
@@ -169,15 +179,15 @@ struct Second {
 }
 
 impl Stage {
-    fn new(format: Format, settings: &ServerSettings, other: Option<&ServerSettings>) -> Self {
-        let second = other.map(|settings| Second {
-            player: Player::new(settings),
+    fn new(format: Format, first: Player, second: Option<Player>) -> Self {
+        let second = second.map(|player| Second {
+            player,
             before: Outcomes::default(),
             after: Outcomes::default(),
         });
         Self {
             format,
-            first: Player::new(settings),
+            first,
             second,
             said: Vec::new(),
         }

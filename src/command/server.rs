@@ -16,12 +16,16 @@ use crate::exit::{Failure, Kind};
 use crate::net::certificate::Summary;
 use crate::net::pem::PemError;
 use crate::net::tls::{self, Served, TlsError};
+use crate::server::correlate::sources::hash::Secret;
 use crate::server::{Credentials, Server};
 use crate::shutdown::Stop;
 use crate::wire::auth::SecretKey;
 
 /// The settings file that is read if none is named.
 pub const DEFAULT_CONFIG: &str = "/etc/vft/server.toml";
+
+/// The file in the state folder with what hashes of sources depend on.
+pub const HASHING: &str = "hashing";
 
 /// Runs until told to stop.
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
@@ -32,6 +36,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let server_id = folder.keep("id", entropy::random)?;
     let credentials = Credentials {
         folder: folder.path().to_owned(),
+        hashing: Secret(folder.keep(HASHING, entropy::random)?),
         server_id,
         tls: tls.map(|served| served.config),
         secret: secret.map(|secret| SecretKey::derive(secret.bytes(), &server_id)),

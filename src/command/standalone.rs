@@ -16,7 +16,7 @@ use crate::clock;
 use crate::command::cert::self_signed;
 use crate::command::client::{servers, spool};
 use crate::command::print;
-use crate::command::server::DEFAULT_CONFIG;
+use crate::command::server::{DEFAULT_CONFIG, HASHING};
 use crate::command::{signals, state_folder};
 use crate::config::client::ClientSettings;
 use crate::config::secret::Secret;
@@ -27,6 +27,7 @@ use crate::entropy;
 use crate::exit::{Failure, Kind};
 use crate::net::tls;
 use crate::server::alert::Issued;
+use crate::server::correlate::sources::hash::Secret as HashSecret;
 use crate::server::{Credentials as ServerCredentials, Server, ServerError};
 use crate::shutdown::Stop;
 use crate::state::StateFolder;
@@ -108,6 +109,7 @@ impl Both {
         let pair = Pair::write(scratch)?;
         let credentials = ServerCredentials {
             folder: folder.path().to_owned(),
+            hashing: HashSecret(folder.keep(HASHING, entropy::random)?),
             server_id,
             tls: Some(pair.served),
             secret: Some(SecretKey::derive(secret.bytes(), &server_id)),

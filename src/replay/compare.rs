@@ -276,10 +276,11 @@ mod tests {
     use crate::event::Event;
     use crate::replay::player::Player;
     use crate::replay::player::tests::event;
+    use crate::server::correlate::sources::hash::Secret;
 
     fn outcomes(events: &[Event], settings: &str) -> Outcomes {
         let settings: ServerSettings = toml::from_str(settings).unwrap();
-        let mut player = Player::new(&settings);
+        let mut player = Player::new(&settings, Secret::default());
         let (mut said, mut outcomes) = (Vec::new(), Outcomes::default());
         for event in events {
             player.take(event, "web-1", &mut said);

@@ -9,6 +9,7 @@ use crate::event::{ClientId, Event, Timestamp};
 use crate::replay::summary::Tally;
 use crate::server::alert::{Alert, json};
 use crate::server::correlate::Correlator;
+use crate::server::correlate::sources::hash::Secret;
 
 /// After so long without an event everything is over: incidents end after a week of quiet at the
 /// latest, unless the settings let them last longer.
@@ -38,15 +39,16 @@ pub struct Said {
 }
 
 impl Player {
-    /// An engine that has seen nothing, under these settings. Nobody sends heartbeats in a replay,
-    /// so nobody is silent.
-    pub fn new(settings: &ServerSettings) -> Self {
+    /// An engine that has seen nothing, under these settings; with the secret of a server it says
+    /// of the events that are stored there what the server said. Nobody sends heartbeats in a
+    /// replay, so nobody is silent.
+    pub fn new(settings: &ServerSettings, secret: Secret) -> Self {
         let mut settings = settings.clone();
         settings.detectors.silent_client.enabled = false;
         let quiet = settings.incidents.quiet.get();
         let rest = quiet.saturating_add(Duration::from_secs(86_400)).max(REST);
         Self {
-            correlator: Correlator::new(&settings),
+            correlator: Correlator::with_secret(&settings, secret),
             rest,
             last: Timestamp::default(),
             bound: usize::try_from(settings.limits.clients).unwrap_or(usize::MAX),
@@ -144,7 +146,7 @@ pub mod tests {
 
     /// What is said of these events under the default settings, and the player.
     fn play(events: &[Event]) -> (Vec<Said>, Player) {
-        let mut player = Player::new(&ServerSettings::default());
+        let mut player = Player::new(&ServerSettings::default(), Secret::default());
         let mut said = Vec::new();
         for event in events {
             player.take(event, "web-1", &mut said);
@@ -190,7 +192,7 @@ pub mod tests {
 
     #[test]
     fn a_source_that_is_a_client_has_its_name() {
-        let mut player = Player::new(&ServerSettings::default());
+        let mut player = Player::new(&ServerSettings::default(), Secret::default());
         let home = Some([192, 0, 2, 7].into());
         player.know(ClientId([7; 16]), "web-7", home, &[22]);
         let mut said = Vec::new();
@@ -202,7 +204,7 @@ pub mod tests {
 
     #[test]
     fn a_client_goes_by_the_name_that_it_had() {
-        let mut player = Player::new(&ServerSettings::default());
+        let mut player = Player::new(&ServerSettings::default(), Secret::default());
         let mut said = Vec::new();
         player.take(&event(1, 7, 22), "web-1", &mut said);
         for second in 2..5 {

@@ -305,10 +305,11 @@ mod tests {
     use crate::config::server::ServerSettings;
     use crate::replay::player::Player;
     use crate::replay::player::tests::event;
+    use crate::server::correlate::sources::hash::Secret;
 
     #[test]
     fn a_replay_is_summed_up_for_people_and_for_programs() {
-        let mut player = Player::new(&ServerSettings::default());
+        let mut player = Player::new(&ServerSettings::default(), Secret::default());
         let mut said = Vec::new();
         for second in [0, 1, 2, 3600] {
             player.take(&event(86_400 + second, 7, 22), "web-1", &mut said);

@@ -37,6 +37,7 @@ use crate::net::listen::{Waker, listen};
 use crate::net::permits::Permits;
 use crate::seldom::Seldom;
 use crate::server::alert::Issued;
+use crate::server::correlate::sources::hash::Secret;
 use crate::server::intake::Intake;
 use crate::server::restore::{Restored, restore};
 use crate::server::session::allowance::{Allowances, Rate};
@@ -63,6 +64,8 @@ pub struct Credentials {
     pub tls: Option<Arc<ServerConfig>>,
     /// The fleet's secret, stretched for this server.
     pub secret: Option<SecretKey>,
+    /// What hashes of sources depend on; stays the same over restarts.
+    pub hashing: Secret,
     /// The state folder, which this process holds.
     pub folder: PathBuf,
 }
@@ -134,7 +137,7 @@ impl Server {
         let watch = Watch::new(16);
         let metrics = Arc::new(ServerMetrics::default());
         let (writer, work) = open_store(&credentials.folder, settings, &metrics)?;
-        let (work, restored) = begin(work, settings).map_err(ServerError::Store)?;
+        let (work, restored) = begin(work, settings, credentials.hashing)?;
         watch
             .spawn("store", move || work.run())
             .map_err(ServerError::Thread)?;
@@ -292,17 +295,21 @@ fn open_store(
 }
 
 /// Reads what the server needs to go on. If the store turns out to be damaged, it is mended first.
-fn begin(mut work: Work, settings: &ServerSettings) -> Result<(Work, Restored), StoreError> {
+fn begin(
+    mut work: Work,
+    settings: &ServerSettings,
+    hashing: Secret,
+) -> Result<(Work, Restored), ServerError> {
     let now = Timestamp::from(clock::wall());
-    let restored = |work: &Work| restore(&Reader::open(work.path())?, settings, now);
+    let restored = |work: &Work| restore(&Reader::open(work.path())?, settings, hashing, now);
     let restored = match restored(&work) {
         Err(StoreError::Database(error)) if database::is_damage(&error) => {
-            work.mend(&error)?;
+            work.mend(&error).map_err(ServerError::Store)?;
             restored(&work)
         }
         restored => restored,
     };
-    Ok((work, restored?))
+    Ok((work, restored.map_err(ServerError::Store)?))
 }
 
 /// The thread that writes alerts to standard output.

@@ -24,6 +24,7 @@ use crate::server::correlate::clients::{Client, Farewell};
 use crate::server::correlate::dormant::{self, Closed};
 use crate::server::correlate::incident::{Gist, Memory};
 use crate::server::correlate::incidents::Key;
+use crate::server::correlate::sources::hash::Secret;
 use crate::server::store::StoreError;
 use crate::server::store::reader::{Reader, StoredIncident, Which};
 use crate::server::store::record::AlertRecord;
@@ -53,9 +54,10 @@ const MOST_EVENTS: u64 = 20_000_000;
 pub fn restore(
     reader: &Reader,
     settings: &ServerSettings,
+    hashing: Secret,
     now: Timestamp,
 ) -> Result<Restored, StoreError> {
-    let mut correlator = Correlator::new(settings);
+    let mut correlator = Correlator::with_secret(settings, hashing);
     let mut durable = Vec::new();
     let mut clients = reader.clients()?;
     // If there is no room for all, it is for those heard from most lately.
