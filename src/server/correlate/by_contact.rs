@@ -176,7 +176,7 @@ impl Correlator {
         if members.iter().filter(|it| unknown(it)).count() < least.into() {
             return;
         }
-        let evidence: Vec<_> = touches.iter().map(|touch| self.sighting(touch)).collect();
+        let evidence = self.sightings(&touches);
         let finding = Finding {
             subject,
             statistic,

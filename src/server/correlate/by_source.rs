@@ -193,7 +193,7 @@ impl Correlator {
             }
             None => vec![Touch::from(&case.sighting)],
         };
-        let evidence: Vec<_> = touches.iter().map(|touch| self.sighting(touch)).collect();
+        let evidence = self.sightings(&touches);
         let inside = case.zone == Zone::Inside && !self.is_own(&case.sighting);
         let finding = Finding {
             subject: Subject::Source(case.source()),
@@ -209,8 +209,15 @@ impl Correlator {
         self.incidents.open(&finding, &self.clients, alerts);
     }
 
+    /// Touches as sightings, in an order that does not depend on which client came first.
+    pub fn sightings(&self, touches: &[Touch]) -> Vec<Sighting> {
+        let mut sightings: Vec<_> = touches.iter().map(|touch| self.sighting(touch)).collect();
+        sightings.sort_by_key(|sighting| (sighting.at, sighting.client, sighting.port));
+        sightings
+    }
+
     /// A touch as a sighting. The client may have been forgotten since.
-    pub fn sighting(&self, touch: &Touch) -> Sighting {
+    fn sighting(&self, touch: &Touch) -> Sighting {
         let handle = touch.trap().handle();
         Sighting {
             at: touch.at,

@@ -266,11 +266,15 @@ impl Incident {
         }
     }
 
-    /// Takes up what was told before a restart.
-    pub const fn remember(&mut self, memory: &Memory) {
+    /// Takes up what was told before a restart, if the events have not led to the same already:
+    /// they know better how often it was told of since it began anew.
+    pub fn remember(&mut self, memory: &Memory) {
         let Memory {
             at, alerts, what, ..
         } = *memory;
+        if matches!(self.told, Told::Once { at: told, .. } if told == at) {
+            return;
+        }
         self.told = Told::Once {
             at,
             alerts: if alerts == 0 { 1 } else { alerts },
