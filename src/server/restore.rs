@@ -21,7 +21,7 @@ use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Action, Detector, Network, Severity, Shape, Source, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::{Client, Farewell};
-use crate::server::correlate::dormant::{self, Closed};
+use crate::server::correlate::dormant::{self, Closed, Grounds};
 use crate::server::correlate::incident::{Gist, Memory};
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::sources::hash::Secret;
@@ -178,6 +178,7 @@ fn closed(incident: &StoredIncident) -> Option<(Key, Closed)> {
         at: time(text("time")?)?,
         last_seen: incident.last_seen,
         severity: severity(&line)?,
+        grounds: Grounds::of(detectors(&line)),
         recurrence: u32::try_from(line.get("recurrence")?.as_u64()?).ok()?,
     };
     Some((key, closed))
@@ -192,6 +193,15 @@ fn time(text: &str) -> Option<Timestamp> {
 fn severity(line: &Value) -> Option<Severity> {
     let name = line.get("severity")?.as_str()?;
     Severity::ALL.into_iter().find(|it| it.name() == name)
+}
+
+/// What an incident has tripped.
+fn detectors(line: &Value) -> impl Iterator<Item = Detector> {
+    let names = line.get("detectors").and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(|name| {
+        let name = name.as_str()?;
+        Detector::ALL.into_iter().find(|it| it.name() == name)
+    })
 }
 
 /// Whom or what an incident is about.

@@ -66,7 +66,7 @@ impl Correlator {
         let prior = usual.add(case.sighting.at, subjects, &rule);
         let contacts = &mut self.contacts.ports.touch(case.sighting.port).contacts;
         let minutes = contacts.add(case.sighting, &prior);
-        if let Some(statistic) = rule.judge(minutes, subjects) {
+        if let Some(statistic) = rule.judge(minutes, &prior) {
             self.surge(Side::Port, statistic, case, alerts);
         }
     }
@@ -78,7 +78,7 @@ impl Correlator {
         let prior = usual.add(case.sighting.at, subjects, &rule);
         let contacts = self.contacts.clients.touch(case.sighting.client);
         let minutes = contacts.add(case.sighting, &prior);
-        if let Some(statistic) = rule.judge(minutes, subjects) {
+        if let Some(statistic) = rule.judge(minutes, &prior) {
             self.surge(Side::Client, statistic, case, alerts);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::event::Timestamp;
-use crate::server::alert::Severity;
+use crate::server::alert::{Detector, Severity};
 use crate::server::correlate::incidents::Key;
 
 /// Closed incidents, the latest one of each subject.
@@ -26,8 +26,40 @@ pub struct Closed {
     pub last_seen: Timestamp,
     /// How much it mattered.
     pub severity: Severity,
+    /// What it rested on.
+    pub grounds: Grounds,
     /// How often it had begun anew.
     pub recurrence: u32,
+}
+
+/// What an incident rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grounds {
+    /// Numbers that somebody has set were reached.
+    Numbers,
+    /// Chance does not bring about the like, or such an incident was there before.
+    Improbable,
+}
+
+impl Grounds {
+    /// The grounds of an incident that has tripped these detectors.
+    pub fn of(mut detectors: impl Iterator<Item = Detector>) -> Self {
+        let improbable = detectors.any(|detector| {
+            matches!(
+                detector,
+                Detector::SlowScan
+                    | Detector::SubnetScan
+                    | Detector::CoordinatedScan
+                    | Detector::LateralMovement
+                    | Detector::ReturningSource
+            )
+        });
+        if improbable {
+            Self::Improbable
+        } else {
+            Self::Numbers
+        }
+    }
 }
 
 /// Closed incidents that are remembered for each one that may be open.
@@ -86,6 +118,7 @@ mod tests {
             at,
             last_seen: at,
             severity: Severity::Low,
+            grounds: Grounds::Numbers,
             recurrence: 0,
         }
     }

@@ -14,7 +14,7 @@ use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Action, Alert, Detector, Statistic, Subject};
 use crate::server::correlate::clients::Clients;
 use crate::server::correlate::describe::describe;
-use crate::server::correlate::dormant::{Closed, Dormant, FOR_EACH_OPEN};
+use crate::server::correlate::dormant::{Closed, Dormant, FOR_EACH_OPEN, Grounds};
 use crate::server::correlate::incident::{Incident, Memory, Say};
 use crate::server::correlate::severity::{Origin, Witnesses};
 use crate::server::correlate::sighting::Sighting;
@@ -272,6 +272,7 @@ impl Incidents {
             if matches!(key, Key::Scan(_)) {
                 self.scans -= 1;
                 let severity = incident.severity();
+                let grounds = Grounds::of(incident.statistics.keys().copied());
                 self.dormant.put(
                     key,
                     Closed {
@@ -279,6 +280,7 @@ impl Incidents {
                         at: now,
                         last_seen: incident.last_seen,
                         severity,
+                        grounds,
                         recurrence: incident.recurrence,
                     },
                 );

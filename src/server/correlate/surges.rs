@@ -6,7 +6,9 @@
 //! | `client-surge` | first contacts on a client | 4 contacts, from 2 sources or on 3 ports |
 //!
 //! What is usual is learned port by port and client by client, from the fleet's mean on; the
-//! statistic is that of [`surge`](crate::server::correlate::statistics::surge). Thresholds follow
+//! statistic is that of [`surge`](crate::server::correlate::statistics::surge). Nothing is found until
+//! ports, or clients, have been looked at for a week between them: 50 ports for three and a half
+//! hours, 500 clients for twenty minutes. Before, all of a busy fleet is more than is assumed. Thresholds follow
 //! from the false alarms that the settings put up with, over all ports and all clients. Sources
 //! that have an incident of their own do not count: what they do is explained.
 //!
@@ -71,9 +73,9 @@ impl From<&ClientSurge> for Rule {
 }
 
 impl Rule {
-    /// Whether so many minutes are more than chance needs, with so many subjects.
-    pub fn judge(&self, minutes: f64, subjects: usize) -> Option<Statistic> {
-        let threshold = self.threshold(subjects);
+    /// Whether so many minutes are more than chance needs.
+    pub fn judge(&self, minutes: f64, prior: &Prior) -> Option<Statistic> {
+        let threshold = prior.threshold;
         (self.enabled && minutes >= threshold).then_some(Statistic {
             detector: self.detector,
             measure: Measure::Chance {
@@ -127,6 +129,9 @@ impl Contacts {
             .surge
             .get_or_insert_with(|| (Surge::fresh(minute, prior), *prior));
         surge.add(minute, 1, prior);
+        if prior.threshold == NEVER {
+            surge.calm();
+        }
         *last = *prior;
         surge.mean_run_minutes()
     }
@@ -163,6 +168,9 @@ impl Contacts {
 /// How far counts scatter where nothing is known: widely.
 const DISPERSION: f64 = 0.5;
 
+/// The threshold before it is known what is usual.
+const NEVER: f64 = f64::MAX;
+
 /// What is usual over all ports, or over all clients: where a new one begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Usual {
@@ -188,10 +196,15 @@ impl Usual {
             self.begun = at;
         }
         let minutes = at.since(self.begun).as_secs_f64() / 60.0;
+        let looked_at = minutes * subjects.max(1) as f64;
         let prior = Prior {
-            mean: (self.contacts + 1.0) / (minutes * subjects.max(1) as f64 + WEEK),
+            mean: (self.contacts + 1.0) / (looked_at + WEEK),
             dispersion: DISPERSION,
-            threshold: rule.threshold(subjects),
+            threshold: if looked_at < WEEK {
+                NEVER
+            } else {
+                rule.threshold(subjects)
+            },
         };
         self.contacts += 1.0;
         prior
