@@ -6,9 +6,9 @@
 //! | `client-surge` | first contacts on a client | 4 contacts, from 2 sources or on 3 ports |
 //!
 //! What is usual is learned port by port and client by client, from the fleet's mean on; the
-//! statistic is that of [`surge`](crate::server::correlate::statistics::surge). Nothing is found until
-//! ports, or clients, have been looked at for a week between them: 50 ports for three and a half
-//! hours, 500 clients for twenty minutes. Before, all of a busy fleet is more than is assumed. Thresholds follow
+//! statistic is that of [`surge`](crate::server::correlate::statistics::surge). Nothing is found in
+//! the first two days of a fleet: until then one port, or one client, is taken to be like the other,
+//! and those that see most would each raise an alarm. Thresholds follow
 //! from the false alarms that the settings put up with, over all ports and all clients. Sources
 //! that have an incident of their own do not count: what they do is explained.
 //!
@@ -168,7 +168,10 @@ impl Contacts {
 /// How far counts scatter where nothing is known: widely.
 const DISPERSION: f64 = 0.5;
 
-/// The threshold before it is known what is usual.
+/// As long as it takes to know what each port and each client is used to.
+const LEARNING_DAYS: f64 = 2.0;
+
+/// The threshold before that.
 const NEVER: f64 = f64::MAX;
 
 /// What is usual over all ports, or over all clients: where a new one begins.
@@ -196,11 +199,10 @@ impl Usual {
             self.begun = at;
         }
         let minutes = at.since(self.begun).as_secs_f64() / 60.0;
-        let looked_at = minutes * subjects.max(1) as f64;
         let prior = Prior {
-            mean: (self.contacts + 1.0) / (looked_at + WEEK),
+            mean: (self.contacts + 1.0) / (minutes * subjects.max(1) as f64 + WEEK),
             dispersion: DISPERSION,
-            threshold: if looked_at < WEEK {
+            threshold: if minutes < LEARNING_DAYS * MINUTES_A_DAY {
                 NEVER
             } else {
                 rule.threshold(subjects)
