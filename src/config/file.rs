@@ -45,6 +45,7 @@ pub const NAMES: &[&str] = &[
     "exclude-ports",
     "factor",
     "false-alarms-per-day",
+    "first-contact",
     "frequent-client",
     "frequent-port",
     "frequent-source",
