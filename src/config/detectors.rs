@@ -142,10 +142,23 @@ pub struct LateralMovement {
     pub enabled: bool,
     /// Ports on which the first contact is enough.
     pub ports: PortList,
+    /// Whose first contact is enough.
+    pub first_contact: FirstContact,
     /// How many bursts a day a harmless host has, at most.
     pub harmless_bursts_per_day: Positive,
     /// Who hit the host itself within this time belongs to the chain.
     pub chain: Span,
+}
+
+/// Whose first contact on a port that attackers move along is enough for an alert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstContact {
+    /// That of a host of the fleet: an address that a client comes from.
+    #[default]
+    Fleet,
+    /// That of any host inside.
+    Inside,
 }
 
 /// Sources that come back.
@@ -296,6 +309,7 @@ impl Default for LateralMovement {
         Self {
             enabled: true,
             ports: PortList::from([22, 135, 139, 445, 3389, 5900, 5985, 5986]),
+            first_contact: FirstContact::Fleet,
             harmless_bursts_per_day: Positive::new(0.0056),
             chain: Span::seconds(7 * 86_400),
         }

@@ -47,6 +47,7 @@ pub const NAMES: &[&str] = &[
     "exclude-ports",
     "factor",
     "false-alarms-per-day",
+    "first-contact",
     "frequent-client",
     "frequent-port",
     "frequent-source",

@@ -5,7 +5,7 @@ use crate::server::alert::{Alert, Detector, Measure, Rhythm, Source, Statistic, 
 use crate::server::correlate::Correlator;
 use crate::server::correlate::degraded::INEXACT;
 use crate::server::correlate::incidents::{Finding, Key};
-use crate::server::correlate::lateral_movement::Link;
+use crate::server::correlate::lateral_movement::{Host, Link};
 use crate::server::correlate::severity::Origin;
 use crate::server::correlate::sighting::{Proof, Sighting};
 use crate::server::correlate::sources::sieve::GENERATION;
@@ -140,7 +140,7 @@ impl Correlator {
             Zone::Outside => self.rules.slow.judge(suspect, suspects),
             Zone::Inside if self.is_own(&case.sighting) => None,
             Zone::Inside => {
-                let touch = self.rules.moves.judge(case.sighting.port);
+                let touch = self.judge_touch(case);
                 touch.or_else(|| self.rules.lateral.judge(suspect, suspects))
             }
         }
@@ -149,7 +149,7 @@ impl Correlator {
     /// A source for which there is no place is judged by the sieve's word.
     fn judge_stranger(&self, case: &Case) -> Option<Statistic> {
         if case.zone == Zone::Inside && !self.is_own(&case.sighting) {
-            if let Some(touch) = self.rules.moves.judge(case.sighting.port) {
+            if let Some(touch) = self.judge_touch(case) {
                 return Some(touch);
             }
         }
@@ -163,6 +163,16 @@ impl Correlator {
                 window: GENERATION,
             },
         })
+    }
+
+    /// Whether one contact of a host inside is enough.
+    fn judge_touch(&self, case: &Case) -> Option<Statistic> {
+        let host = if self.clients.is_home(case.sighting.source) {
+            Host::OfTheFleet
+        } else {
+            Host::Unknown
+        };
+        self.rules.moves.judge(host, case.sighting.port)
     }
 
     /// Whether a source stands on the very host whose trap it touches.

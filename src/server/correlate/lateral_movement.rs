@@ -1,9 +1,12 @@
 //! `lateral-movement`: a host of the inside that touches traps.
 //!
-//! Who breaks into a host goes on from there. So the first contact is enough if the port is one
-//! that attackers move along (`ports`, from SSH to RDP). On other ports the
-//! statistic of `slow-scan` decides, but harmless hosts of the inside are taken to begin a burst
-//! only twice a year. If the source is a client of the fleet, the alert names it, and who had hit
+//! Who breaks into a host goes on from there. So the first contact of a host of the fleet is enough if
+//! the port is one that attackers move along (`ports`, from SSH to RDP). What other hosts of the
+//! inside do all day, nobody knows: there are printers, scanners and people among them who type a
+//! wrong name. For them, and on other ports, the statistic of `slow-scan` decides, but harmless hosts
+//! of the inside are taken to begin a burst only twice a year, so that two or three contacts are
+//! enough. Whoever wants to hear of their first contact as well sets `first-contact = "inside"`.
+//! If the source is a client of the fleet, the alert names it, and who had hit
 //! its own traps within `chain` (7 days): X → S → T.
 //!
 //! A host that touches its own traps moves nowhere: loopback and a client's own address are looked
@@ -12,7 +15,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::detectors::{LateralMovement, SlowScan};
+use crate::config::detectors::{FirstContact, LateralMovement, SlowScan};
 use crate::config::ports::PortList;
 use crate::event::Timestamp;
 use crate::server::alert::{Detector, Measure, Statistic};
@@ -24,7 +27,17 @@ use crate::server::correlate::statistics::bursts::Null;
 pub struct Lateral {
     enabled: bool,
     ports: PortList,
+    first_contact: FirstContact,
     chain: Duration,
+}
+
+/// Whose address a source has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// That of a client of the fleet, or of several.
+    OfTheFleet,
+    /// That of nobody who is known.
+    Unknown,
 }
 
 /// Who last hit a client.
@@ -37,13 +50,15 @@ impl Lateral {
         Self {
             enabled: settings.enabled,
             ports: settings.ports.clone(),
+            first_contact: settings.first_contact,
             chain: settings.chain.get(),
         }
     }
 
-    /// Whether a first contact on this port is enough.
-    pub fn judge(&self, port: u16) -> Option<Statistic> {
-        (self.enabled && self.ports.contains(port)).then_some(Statistic {
+    /// Whether a first contact of this host inside on this port is enough.
+    pub fn judge(&self, host: Host, port: u16) -> Option<Statistic> {
+        let enough = host == Host::OfTheFleet || self.first_contact == FirstContact::Inside;
+        (self.enabled && enough && self.ports.contains(port)).then_some(Statistic {
             detector: Detector::LateralMovement,
             measure: Measure::Touch,
         })
@@ -83,7 +98,7 @@ impl Intruder {
     }
 }
 
-/// The statistic for all other ports.
+/// The statistic for all other ports, and all other hosts.
 pub fn rule(settings: &LateralMovement, sources: &SlowScan) -> chance::Rule {
     chance::Rule {
         detector: Detector::LateralMovement,

@@ -76,6 +76,23 @@ fn a_host_inside_that_touches_smb_is_told_of_at_once_with_the_way_that_led_to_it
 }
 
 #[test]
+fn a_host_inside_that_is_not_of_the_fleet_is_told_of_at_its_second_day_or_at_once_if_wanted() {
+    let opened_at = |settings: &str| {
+        let mut story = Story::new(settings);
+        (1..=3).for_each(|client| story.client(client));
+        for (day, client) in (1..=3).enumerate() {
+            story.hit(day as u64 * DAY, "10.0.0.99", client, 445);
+        }
+        let alert = opened(&story)[0];
+        assert_eq!(alert.detectors, [Detector::LateralMovement]);
+        alert.first_contacts
+    };
+    assert_eq!(opened_at(""), 2);
+    let at_once = "[detectors.lateral-movement]\nfirst-contact = \"inside\"\n";
+    assert_eq!(opened_at(at_once), 1);
+}
+
+#[test]
 fn a_host_that_touches_its_own_traps_moves_nowhere_and_a_stranger_neither() {
     let mut story = Story::new("");
     story.client(1);
