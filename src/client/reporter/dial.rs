@@ -139,7 +139,12 @@ impl Dialler {
 
     /// A session with the current server.
     pub fn dial(&mut self) -> Result<Dialled, SessionError> {
-        let mut link = self.connect()?;
+        let link = self.connect()?;
+        self.greet(link)
+    }
+
+    /// A session with whoever is at the other end of a fresh connection.
+    pub fn greet(&mut self, mut link: Link) -> Result<Dialled, SessionError> {
         let (server_id, welcome) = self.shake_hands(&mut link)?;
         if welcome
             .acknowledged
