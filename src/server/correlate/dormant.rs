@@ -37,7 +37,7 @@ pub struct Closed {
 pub enum Grounds {
     /// Numbers that somebody has set were reached.
     Numbers,
-    /// Chance does not bring about the like, or such an incident was there before.
+    /// Chance does not bring about the like.
     Improbable,
 }
 
@@ -51,7 +51,6 @@ impl Grounds {
                     | Detector::SubnetScan
                     | Detector::CoordinatedScan
                     | Detector::LateralMovement
-                    | Detector::ReturningSource
             )
         });
         if improbable {

@@ -3,7 +3,7 @@
 //! Whoever had an incident of medium severity or more that chance does not explain and was then silent
 //! for `silence` (7 days) or longer is told of at its first hit. That an incident has reached a number
 //! that somebody has set is not enough: a harmless source of many clients does so sooner or later, and
-//! would be told of for ever after. Closed incidents are remembered for a year.
+//! would be told of for ever after; so it is with having returned. Closed incidents are remembered for a year.
 
 use crate::config::detectors::ReturningSource;
 use crate::event::Timestamp;
