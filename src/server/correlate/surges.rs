@@ -71,8 +71,13 @@ impl From<&ClientSurge> for Rule {
 }
 
 impl Rule {
+    /// The detector.
+    pub const fn detector(&self) -> Detector {
+        self.detector
+    }
+
     /// Whether so many minutes are more than chance needs, with so many subjects.
-    pub fn judge(&self, minutes: f64, subjects: usize) -> Option<Statistic> {
+    fn judge(&self, minutes: f64, subjects: usize) -> Option<Statistic> {
         let threshold = self.threshold(subjects);
         (self.enabled && minutes >= threshold).then_some(Statistic {
             detector: self.detector,
@@ -115,9 +120,8 @@ pub struct Contacts {
 const RECENT: usize = 64;
 
 impl Contacts {
-    /// Takes in a first contact, and says once in how many minutes chance would bring about as many
-    /// as lately.
-    pub fn add(&mut self, sighting: Sighting, prior: &Prior) -> f64 {
+    /// Takes in a first contact.
+    pub fn add(&mut self, sighting: Sighting, prior: &Prior) {
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
         }
@@ -128,7 +132,22 @@ impl Contacts {
             .get_or_insert_with(|| (Surge::fresh(minute, prior), *prior));
         surge.add(minute, 1, prior);
         *last = *prior;
-        surge.mean_run_minutes()
+    }
+
+    /// Whether there is more than chance needs, with so many subjects, the last contact having been
+    /// at `at`.
+    pub fn judge(&self, at: Timestamp, subjects: usize, rule: &Rule) -> Option<Statistic> {
+        // Too few contacts do not have to be measured.
+        let lately = self
+            .recent
+            .iter()
+            .rev()
+            .filter(|kept| kept.at >= at.before(HOUR));
+        if lately.take(rule.contacts).count() < rule.contacts {
+            return None;
+        }
+        let (surge, _) = self.surge.as_ref()?;
+        rule.judge(surge.mean_run_minutes(), subjects)
     }
 
     /// The contacts since `since`, without those that `explained` picks.
