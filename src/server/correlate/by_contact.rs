@@ -65,8 +65,14 @@ impl Correlator {
         let usual = &mut self.contacts.usual_of_ports;
         let prior = usual.add(case.sighting.at, subjects, &rule);
         let contacts = &mut self.contacts.ports.touch(case.sighting.port).contacts;
-        let minutes = contacts.add(case.sighting, &prior);
-        if let Some(statistic) = rule.judge(minutes, &prior) {
+        contacts.add(case.sighting, &prior);
+        if self
+            .incidents
+            .has_tripped(key(Side::Port, case), rule.detector())
+        {
+            return;
+        }
+        if let Some(statistic) = contacts.judge(case.sighting.at, &rule) {
             self.surge(Side::Port, statistic, case, alerts);
         }
     }
@@ -77,8 +83,14 @@ impl Correlator {
         let usual = &mut self.contacts.usual_of_clients;
         let prior = usual.add(case.sighting.at, subjects, &rule);
         let contacts = self.contacts.clients.touch(case.sighting.client);
-        let minutes = contacts.add(case.sighting, &prior);
-        if let Some(statistic) = rule.judge(minutes, &prior) {
+        contacts.add(case.sighting, &prior);
+        if self
+            .incidents
+            .has_tripped(key(Side::Client, case), rule.detector())
+        {
+            return;
+        }
+        if let Some(statistic) = contacts.judge(case.sighting.at, &rule) {
             self.surge(Side::Client, statistic, case, alerts);
         }
     }
@@ -86,12 +98,6 @@ impl Correlator {
     /// There is more than usual. Without the contacts of sources that have an incident, is it
     /// enough to speak of?
     fn surge(&mut self, side: Side, statistic: Statistic, case: &Case, alerts: &mut Vec<Alert>) {
-        let subject = side.subject(&case.sighting);
-        let key = Key::Scan(subject);
-        let open = self.incidents.get_mut(key);
-        if open.is_some_and(|incident| incident.statistics.contains_key(&statistic.detector)) {
-            return;
-        }
         let (rule, contacts) = match side {
             Side::Port => (
                 Rule::from(&self.detectors.port_surge),
@@ -110,9 +116,10 @@ impl Correlator {
             return;
         }
         contacts.renew();
-        if let Some(incident) = self.incidents.get_mut(key) {
+        if let Some(incident) = self.incidents.get_mut(key(side, case)) {
             incident.trip(statistic);
         } else {
+            let subject = side.subject(&case.sighting);
             self.attribute(subject, statistic, &recent, case, alerts);
         }
     }
@@ -187,4 +194,9 @@ impl Correlator {
         self.incidents.open(&finding, &self.clients, alerts);
         self.sources.network_is_alerted(case.sighting.source);
     }
+}
+
+/// What an incident about a side of the case is found by.
+const fn key(side: Side, case: &Case) -> Key {
+    Key::Scan(side.subject(&case.sighting))
 }

@@ -114,7 +114,7 @@ impl Correlator {
             (Novelty::First, Some(suspect)) => {
                 findings.extend(self.judge_contact(case, suspect, tier.len()));
             }
-            (Novelty::First, None) => findings.extend(self.judge_stranger(case)),
+            (Novelty::First, None) => findings.extend(self.judge_stranger(case, sight.contacts)),
             (Novelty::Repeat, _) => {
                 findings.extend(self.repeats.add(&case.sighting, &self.detectors.hammering));
             }
@@ -147,13 +147,12 @@ impl Correlator {
     }
 
     /// A source for which there is no place is judged by the sieve's word.
-    fn judge_stranger(&self, case: &Case) -> Option<Statistic> {
+    fn judge_stranger(&self, case: &Case, contacts: u32) -> Option<Statistic> {
         if case.zone == Zone::Inside && !self.is_own(&case.sighting) {
             if let Some(touch) = self.judge_touch(case) {
                 return Some(touch);
             }
         }
-        let contacts = self.sources.tier(case.zone).estimate(case.source());
         let enabled = self.detectors.slow_scan.enabled;
         (enabled && contacts >= u32::from(INEXACT)).then_some(Statistic {
             detector: Detector::SlowScan,

@@ -109,11 +109,15 @@ impl Pane {
     fn judge(&self, owners: u64, threshold: f64) -> Option<Statistic> {
         let contacts = self.contacts as f64;
         let owners = owners.max(self.distinct);
-        // The mean is at most H² / 2N: most of the time it need not be computed.
-        if contacts * contacts / (2.0 * owners as f64) < LEAST_MEAN {
+        // The mean is at most H² / 2N, and H: most of the time it need not be computed.
+        let most = (contacts * contacts / (2.0 * owners as f64)).min(contacts);
+        if most < LEAST_MEAN {
             return None;
         }
         let overlaps = self.contacts - self.distinct;
+        if overlaps as f64 > most / 2.0 {
+            return None;
+        }
         let expected = overlap::expected(contacts, owners as f64);
         if overlaps as f64 > expected / 2.0 {
             return None;

@@ -16,7 +16,7 @@ use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Detector, Severity, Shape, Statistic, Subject};
 use crate::server::correlate::dormant::Closed;
 use crate::server::correlate::incidents::Key;
-use crate::server::correlate::severity::Circumstances;
+use crate::server::correlate::severity::{Circumstances, severity_of};
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::tally::{Contacts, Tally};
 
@@ -31,6 +31,8 @@ pub struct Incident {
     pub opened_by: Detector,
     /// What each detector it tripped had computed then.
     pub statistics: BTreeMap<Detector, Statistic>,
+    /// What the gravest of these findings amounts to by itself.
+    pub found: Severity,
     /// When its first hit happened.
     pub first_seen: Timestamp,
     /// When its last hit happened.
@@ -135,6 +137,7 @@ impl Incident {
             subject,
             opened_by: detector,
             statistics: BTreeMap::new(),
+            found: Severity::Low,
             first_seen: at,
             last_seen: at,
             heard: at,
@@ -173,9 +176,9 @@ impl Incident {
 
     /// Notes that a detector has tripped; only the first time counts.
     pub fn trip(&mut self, statistic: Statistic) {
-        self.statistics
-            .entry(statistic.detector)
-            .or_insert(statistic);
+        let detector = statistic.detector;
+        self.statistics.entry(detector).or_insert(statistic);
+        self.found = self.found.max(severity_of(detector));
     }
 
     /// Notes that it was still so at `now`.
@@ -209,11 +212,15 @@ impl Incident {
 
     /// Whether there is something to say at `now`.
     pub fn due(&self, now: Timestamp) -> Say {
-        match (&self.told, self.next_update()) {
-            (Told::Nothing, _) => Say::Open,
-            // A clock that was set back must not hold anything up.
-            (Told::Once { at, .. }, Some(next)) if now >= next || now < *at => Say::Update,
-            (Told::Once { .. }, _) => Say::Nothing,
+        let Told::Once { at, alerts, .. } = self.told else {
+            return Say::Open;
+        };
+        // A clock that was set back must not hold anything up.
+        let paused = at <= now && now < at.after(pause(alerts));
+        if paused || self.next_update().is_none() {
+            Say::Nothing
+        } else {
+            Say::Update
         }
     }
 
@@ -228,13 +235,16 @@ impl Incident {
             (_, 0 | 1) => gist != *what,
             (_, _) => gist.matters(what),
         };
-        let pause = match alerts {
-            0 => Duration::ZERO,
-            1 => FIRST_PAUSE,
-            2 => SECOND_PAUSE,
-            _ => PAUSE,
-        };
-        worth.then(|| at.after(pause))
+        worth.then(|| at.after(pause(*alerts)))
+    }
+
+    /// A time before which there will be nothing to say, and which it does not end before either.
+    pub fn not_before(&self, quiet: Duration) -> Timestamp {
+        let end = self.heard.after(quiet);
+        match self.told {
+            Told::Nothing => end,
+            Told::Once { at, alerts, .. } => end.min(at.after(pause(alerts))),
+        }
     }
 
     /// Goes on with one that was closed at `at` not long ago: that it is there again is said at
@@ -318,6 +328,16 @@ impl Incident {
             severity: self.severity(),
             shape: self.shape(),
         }
+    }
+}
+
+/// The pause after so many alerts.
+const fn pause(alerts: u32) -> Duration {
+    match alerts {
+        0 => Duration::ZERO,
+        1 => FIRST_PAUSE,
+        2 => SECOND_PAUSE,
+        _ => PAUSE,
     }
 }
 

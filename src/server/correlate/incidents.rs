@@ -6,7 +6,7 @@
 //! alerts, however often the engine is told the time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::server::correlate::dormant::{Closed, Dormant, FOR_EACH_OPEN, Grounds}
 use crate::server::correlate::incident::{Incident, Memory, Say};
 use crate::server::correlate::severity::{Origin, Witnesses};
 use crate::server::correlate::sighting::Sighting;
+use crate::server::correlate::table::Fast;
 
 /// What an incident is about: its subject, and whether hits, silence, or how vft does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +91,7 @@ pub struct Finding<'a> {
 pub struct Incidents {
     bound: usize,
     spans: Spans,
-    open: HashMap<Key, Open, Fixed>,
+    open: HashMap<Key, Open, Fast>,
     /// How many of them are about hits: those count against the bound.
     scans: usize,
     /// When each of them has to be looked at next, or earlier.
@@ -110,9 +111,6 @@ struct Open {
     wake: Option<Timestamp>,
 }
 
-/// Hashes that are the same in every run.
-type Fixed = BuildHasherDefault<DefaultHasher>;
-
 /// How incidents hang together over time.
 #[derive(Clone, Copy, Debug)]
 pub struct Spans {
@@ -131,13 +129,13 @@ const CALM: Duration = Duration::from_secs(600);
 const SEEK: Duration = Duration::from_secs(10);
 
 impl Incidents {
-    /// Room for `bound` incidents.
-    pub fn new(bound: usize, spans: Spans) -> Self {
+    /// Room for `bound` incidents, which are found by these hashes.
+    pub fn new(bound: usize, spans: Spans, hashes: Fast) -> Self {
         let bound = bound.max(1);
         Self {
             bound,
             spans,
-            open: HashMap::default(),
+            open: HashMap::with_hasher(hashes),
             scans: 0,
             timers: BTreeSet::new(),
             touched: Vec::new(),
@@ -165,6 +163,12 @@ impl Incidents {
     /// Whether an incident about `key` is open.
     pub fn is_open(&self, key: Key) -> bool {
         self.open.contains_key(&key)
+    }
+
+    /// Whether an incident about `key` is open that a detector has tripped.
+    pub fn has_tripped(&self, key: Key, detector: Detector) -> bool {
+        let open = self.open.get(&key);
+        open.is_some_and(|open| open.incident.statistics.contains_key(&detector))
     }
 
     /// The last closed incident about `key`.
@@ -234,13 +238,14 @@ impl Incidents {
     pub fn collect(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
         let mut touched = std::mem::take(&mut self.touched);
         for key in touched.drain(..) {
-            let Some(Open { incident, .. }) = self.open.get_mut(&key) else {
+            let Some(open) = self.open.get_mut(&key) else {
                 continue;
             };
+            let incident = &mut open.incident;
             incident.circumstances.fleet = clients.len();
             incident.circumstances.witnesses = witnesses(incident, &self.doubtful);
             tell(incident, now, clients, alerts);
-            self.schedule(key);
+            schedule(key, open, self.spans.quiet, &mut self.timers);
         }
         self.touched = touched;
     }
@@ -249,15 +254,15 @@ impl Incidents {
     pub fn advance(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
         while let Some((due, key)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
             self.timers.remove(&(due, key));
-            let Some(Open { incident, wake }) = self.open.get_mut(&key) else {
+            let Some(open) = self.open.get_mut(&key) else {
                 continue;
             };
-            *wake = None;
-            if ends(key, incident, self.spans.quiet).is_some_and(|end| end <= due) {
+            open.wake = None;
+            if ends(key, &open.incident, self.spans.quiet).is_some_and(|end| end <= due) {
                 self.close(key, due, clients, alerts);
             } else {
-                tell(incident, due, clients, alerts);
-                self.schedule(key);
+                tell(&mut open.incident, due, clients, alerts);
+                schedule(key, open, self.spans.quiet, &mut self.timers);
             }
         }
     }
@@ -338,7 +343,9 @@ impl Incidents {
         self.touched.clear();
         self.timers.clear();
         for key in self.keys() {
-            self.schedule(key);
+            if let Some(open) = self.open.get_mut(&key) {
+                schedule(key, open, self.spans.quiet, &mut self.timers);
+            }
         }
         lost.into_values().cloned().collect()
     }
@@ -350,42 +357,43 @@ impl Incidents {
         }
     }
 
-    /// Sees to it that an incident is looked at when it has to be.
-    fn schedule(&mut self, key: Key) {
-        let Some(Open { incident, wake }) = self.open.get_mut(&key) else {
-            return;
-        };
-        let end = ends(key, incident, self.spans.quiet);
-        let Some(next) = end.into_iter().chain(incident.next_update()).min() else {
-            return;
-        };
-        // To be woken too early costs little; an end that moves away with each hit stays put.
-        if wake.is_some_and(|known| known <= next) {
-            return;
-        }
-        if let Some(known) = wake.replace(next) {
-            self.timers.remove(&(known, key));
-        }
-        self.timers.insert((next, key));
-    }
-
     /// Closes incidents that have been quiet for a while, if any have; whether there is room now.
     fn make_room(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) -> bool {
         if now.since(self.room_sought) < SEEK {
             return false;
         }
         self.room_sought = now;
-        let calm = |key: &Key| {
-            let open = self.open.get(key);
-            let quiet = open.is_some_and(|open| now.since(open.incident.heard) >= CALM);
-            quiet && matches!(key, Key::Scan(_))
+        let is_calm = |(key, open): &(&Key, &Open)| {
+            matches!(key, Key::Scan(_)) && now.since(open.incident.heard) >= CALM
         };
-        let calm: Vec<_> = self.keys().into_iter().filter(calm).collect();
+        let calm = self.open.iter().filter(is_calm);
+        let mut calm: Vec<_> = calm.map(|(key, _)| *key).collect();
+        calm.sort_unstable();
         for key in calm {
             self.close(key, now, clients, alerts);
         }
         self.scans < self.bound
     }
+}
+
+/// Sees to it that an incident is looked at when it has to be.
+fn schedule(key: Key, open: &mut Open, quiet: Duration, timers: &mut BTreeSet<(Timestamp, Key)>) {
+    let Open { incident, wake } = open;
+    // To be woken too early costs little; an end that moves away with each hit stays put.
+    if wake.is_some_and(|known| known <= incident.not_before(quiet)) {
+        return;
+    }
+    let end = ends(key, incident, quiet);
+    let Some(next) = end.into_iter().chain(incident.next_update()).min() else {
+        return;
+    };
+    if wake.is_some_and(|known| known <= next) {
+        return;
+    }
+    if let Some(known) = wake.replace(next) {
+        timers.remove(&(known, key));
+    }
+    timers.insert((next, key));
 }
 
 /// When an incident is over, if that is a matter of time.

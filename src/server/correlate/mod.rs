@@ -141,7 +141,7 @@ impl Correlator {
             repeats: Repeats::new(secret),
             silent: SilentClient::new(settings.detectors.silent_client, heartbeat),
             health: Health::default(),
-            incidents: Incidents::new(room(limits.incidents), spans(settings)),
+            incidents: Incidents::new(room(limits.incidents), spans(settings), secret.fast()),
         }
     }
 

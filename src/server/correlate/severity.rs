@@ -59,8 +59,7 @@ impl Incident {
         if self.opened_by.is_about_health() {
             return severity_of(self.opened_by);
         }
-        let found = self.statistics.keys().map(|each| severity_of(*each)).max();
-        let mut severity = self.touched().max(found.unwrap_or(Severity::Low));
+        let mut severity = self.touched().max(self.found);
         let (reporters, fleet) = (self.clients.count(), self.circumstances.fleet);
         let steps = [
             reporters >= MANY,
@@ -92,7 +91,7 @@ impl Incident {
 }
 
 /// What a detector's finding amounts to by itself.
-const fn severity_of(detector: Detector) -> Severity {
+pub const fn severity_of(detector: Detector) -> Severity {
     match detector {
         Detector::LateralMovement | Detector::CoordinatedScan | Detector::ClonedClient => {
             Severity::High

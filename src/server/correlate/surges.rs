@@ -73,8 +73,13 @@ impl From<&ClientSurge> for Rule {
 }
 
 impl Rule {
+    /// The detector.
+    pub const fn detector(&self) -> Detector {
+        self.detector
+    }
+
     /// Whether so many minutes are more than chance needs.
-    pub fn judge(&self, minutes: f64, prior: &Prior) -> Option<Statistic> {
+    fn judge(&self, minutes: f64, prior: &Prior) -> Option<Statistic> {
         let threshold = prior.threshold;
         (self.enabled && minutes >= threshold).then_some(Statistic {
             detector: self.detector,
@@ -117,9 +122,8 @@ pub struct Contacts {
 const RECENT: usize = 64;
 
 impl Contacts {
-    /// Takes in a first contact, and says once in how many minutes chance would bring about as many
-    /// as lately.
-    pub fn add(&mut self, sighting: Sighting, prior: &Prior) -> f64 {
+    /// Takes in a first contact.
+    pub fn add(&mut self, sighting: Sighting, prior: &Prior) {
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
         }
@@ -133,7 +137,21 @@ impl Contacts {
             surge.calm();
         }
         *last = *prior;
-        surge.mean_run_minutes()
+    }
+
+    /// Whether there is more than chance needs, the last contact having been at `at`.
+    pub fn judge(&self, at: Timestamp, rule: &Rule) -> Option<Statistic> {
+        // Too few contacts do not have to be measured.
+        let lately = self
+            .recent
+            .iter()
+            .rev()
+            .filter(|kept| kept.at >= at.before(HOUR));
+        if lately.take(rule.contacts).count() < rule.contacts {
+            return None;
+        }
+        let (surge, prior) = self.surge.as_ref()?;
+        rule.judge(surge.mean_run_minutes(), prior)
     }
 
     /// The contacts since `since`, without those that `explained` picks.

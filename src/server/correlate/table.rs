@@ -31,7 +31,7 @@ impl<K: Hash + Eq + Copy, V: Default> Table<K, V> {
 
     /// The entry of `key`, made if there is none.
     pub fn touch(&mut self, key: K) -> &mut V {
-        if !self.young.contains_key(&key) && self.young.len() >= self.half {
+        if self.young.len() >= self.half && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
         }
         let old = &mut self.old;

@@ -1,9 +1,10 @@
 //! Bounded counts of who and what took part in an incident.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash};
+use std::hash::Hash;
 
 use crate::server::alert::{Exactness, Sampled};
+use crate::server::correlate::table::Fast;
 
 /// Distinct values that are told apart; beyond, hits still count and values no more.
 const MAX_DISTINCT: usize = 256;
@@ -11,17 +12,13 @@ const MAX_DISTINCT: usize = 256;
 /// Distinct triples that are told apart.
 pub const MAX_CONTACTS: usize = 1024;
 
-/// Hashes that are the same in every run. Somebody who makes them collide gains nothing: there are
-/// few.
-type Fixed = BuildHasherDefault<DefaultHasher>;
-
 /// Values that an alert shows.
 const SAMPLE: usize = 16;
 
-/// Hits by value.
+/// Hits by value. Somebody who makes hashes collide gains nothing: there are few.
 #[derive(Clone, Debug)]
 pub struct Tally<K> {
-    hits: HashMap<K, u64, Fixed>,
+    hits: HashMap<K, u64, Fast>,
     exactness: Exactness,
 }
 
@@ -82,7 +79,7 @@ impl<K: Ord + Hash + Copy> Tally<K> {
 /// Distinct triples of source, client and port.
 #[derive(Clone, Debug)]
 pub struct Contacts<K> {
-    seen: HashSet<K, Fixed>,
+    seen: HashSet<K, Fast>,
     exactness: Exactness,
 }
 
@@ -100,7 +97,7 @@ impl<K: Eq + Hash> Contacts<K> {
     pub fn add(&mut self, triple: K) {
         if self.seen.len() < MAX_CONTACTS {
             self.seen.insert(triple);
-        } else if !self.seen.contains(&triple) {
+        } else if self.exactness == Exactness::Exact && !self.seen.contains(&triple) {
             self.exactness = Exactness::AtLeast;
         }
     }

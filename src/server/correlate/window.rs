@@ -51,12 +51,24 @@ impl<T: Moment> Window<T> {
             .rev()
             .take_while(|kept| kept.at() > at)
             .count();
-        self.sightings
-            .insert(self.sightings.len().saturating_sub(later), sighting);
-        let most = self.most_around(at, span);
+        let most = if later == 0 {
+            self.sightings.push_back(sighting);
+            self.most_lately(at.before(span))
+        } else {
+            self.sightings
+                .insert(self.sightings.len().saturating_sub(later), sighting);
+            self.most_around(at, span)
+        };
         let enough = usize::try_from(threshold.saturating_mul(2)).unwrap_or(usize::MAX);
         self.trim(enough, at);
         most
+    }
+
+    /// How many hits there are since `from`: where nothing is later, no other span has more.
+    fn most_lately(&self, from: Timestamp) -> u64 {
+        let lately = self.sightings.iter().rev();
+        let counts = lately.take_while(|kept| kept.at() >= from);
+        counts.fold(0, |sum, kept| sum.saturating_add(kept.count().into()))
     }
 
     /// How many hits there are at most within any `span` that holds the time `at`.

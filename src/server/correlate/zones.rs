@@ -20,20 +20,40 @@ pub enum Zone {
     Outside,
 }
 
-/// The networks that are inside.
+/// The networks that are inside, each as its address and its mask: every event is held against all
+/// of them.
 #[derive(Debug)]
-pub struct Zones(Vec<IpNet>);
+pub struct Zones {
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
+}
 
 impl Zones {
     /// The private networks and these.
     pub fn new(inside: &[Network]) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
         let named = inside.iter().map(|network| network.0);
-        Self(private().into_iter().chain(named).collect())
+        for network in private().into_iter().chain(named) {
+            match network {
+                IpNet::V4(net) => v4.push((net.network().to_bits(), net.netmask().to_bits())),
+                IpNet::V6(net) => v6.push((net.network().to_bits(), net.netmask().to_bits())),
+            }
+        }
+        Self { v4, v6 }
     }
 
     /// Whether an address is in one of the networks.
     pub fn holds(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        match address {
+            IpAddr::V4(v4) => {
+                let bits = v4.to_bits();
+                self.v4.iter().any(|(net, mask)| bits & mask == *net)
+            }
+            IpAddr::V6(v6) => {
+                let bits = v6.to_bits();
+                self.v6.iter().any(|(net, mask)| bits & mask == *net)
+            }
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 //! Without the secret one could choose addresses that all fall into one bucket of a table, and so
 //! drive somebody out of it.
 
-use std::hash::Hasher as _;
-
 use siphasher::sip::SipHasher13;
+
+use crate::server::correlate::table::Fast;
 
 /// What hashes depend on beside their key. All zeros in a replay, which has no enemies.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -24,9 +24,13 @@ pub struct Hash(u64);
 impl Secret {
     /// The hash of a key.
     pub fn hash(self, key: u128) -> Hash {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
-        hasher.write_u128(key);
-        Hash(hasher.finish())
+        Hash(SipHasher13::new_with_key(&self.0).hash(&key.to_ne_bytes()))
+    }
+
+    /// Hashes that are fast, for small tables whose keys strangers choose: they are less of a secret,
+    /// but one has to know it to make keys collide.
+    pub fn fast(self) -> Fast {
+        Fast::with_seed(self.hash(0).bits())
     }
 }
 

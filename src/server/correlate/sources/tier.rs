@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::event::Timestamp;
-use crate::server::alert::{Source, Statistic};
+use crate::server::alert::Statistic;
 use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::sighting::Proof;
 use crate::server::correlate::sources::Novelty;
@@ -88,6 +88,9 @@ pub struct Sight {
     pub fired: Option<Statistic>,
     /// How long it had not been seen; for ever if it had no place.
     pub pause: Duration,
+    /// How many first contacts it has made at most, within two days, if it has no place and this was
+    /// one of them; else 0.
+    pub contacts: u32,
 }
 
 /// Whether a suspect is new to the vault.
@@ -158,6 +161,7 @@ impl Tier {
             novelty: change.novelty,
             fired: change.fired,
             pause: change.pause,
+            contacts: 0,
         }
     }
 
@@ -192,12 +196,6 @@ impl Tier {
         self.vault.capacity()
     }
 
-    /// How many first contacts a source without a place has made at most, within two days.
-    pub fn estimate(&self, source: Source) -> u32 {
-        let key = Key::source(source);
-        self.sieve.estimate(self.secret.hash(key.number()))
-    }
-
     /// Histories that could not be kept.
     pub const fn shed(&self) -> u64 {
         self.budget.shed
@@ -212,7 +210,7 @@ impl Tier {
         let expired = visit.now.before(MEMORY);
         let entrance = self.entrance(visit);
         if entrance == Entrance::Open && self.vault.has_room(hash, expired) {
-            return self.admit(hash, visit, 0);
+            return self.admit(hash, visit, 0, 0);
         }
         let pair = hash.with(visit.touch.trap().number());
         if self.pairs.add(pair, visit.now) == Novelty::Repeat {
@@ -222,13 +220,13 @@ impl Tier {
         self.counts.outside += 1;
         let strength = estimate.saturating_sub(self.noise.level(&self.sieve));
         if entrance == Entrance::Open && strength > 1 {
-            self.admit(hash, visit, strength)
+            self.admit(hash, visit, strength, estimate)
         } else {
-            Sight::outside(Novelty::First, visit)
+            Sight::stranger(estimate, visit)
         }
     }
 
-    fn admit(&mut self, hash: Hash, visit: &Visit<'_>, strength: u32) -> Sight {
+    fn admit(&mut self, hash: Hash, visit: &Visit<'_>, strength: u32, contacts: u32) -> Sight {
         let suspect = Suspect::new(visit.key, visit.touch, visit.proof, visit.model);
         let expired = visit.now.before(MEMORY);
         let (place, arrival) = match self.vault.admit(hash, suspect, strength, expired) {
@@ -237,7 +235,7 @@ impl Tier {
                 self.forget(&gone, expired);
                 (place, Arrival::Displacing(gone.id()))
             }
-            Room::None(_) => return Sight::outside(Novelty::First, visit),
+            Room::None(_) => return Sight::stranger(contacts, visit),
         };
         if visit.proof == Proof::PacketsOnly {
             self.packets_only += 1;
@@ -248,6 +246,7 @@ impl Tier {
             novelty: Novelty::First,
             fired: visit.rule.alone(&visit.touch),
             pause: Duration::MAX,
+            contacts: 0,
         }
     }
 
@@ -292,6 +291,14 @@ impl Sight {
             novelty,
             fired: visit.rule.alone(&visit.touch),
             pause: Duration::MAX,
+            contacts: 0,
+        }
+    }
+
+    fn stranger(contacts: u32, visit: &Visit<'_>) -> Self {
+        Self {
+            contacts,
+            ..Self::outside(Novelty::First, visit)
         }
     }
 }
@@ -301,7 +308,7 @@ mod tests {
     use super::*;
     use crate::config::detectors::Frequency;
     use crate::event::ClientId;
-    use crate::server::alert::Detector;
+    use crate::server::alert::{Detector, Source};
     use crate::server::correlate::clients::Handle;
     use crate::server::correlate::sighting::Sighting;
     use crate::server::correlate::statistics::bursts::Null;

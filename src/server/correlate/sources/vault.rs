@@ -25,21 +25,20 @@ pub trait Entry {
     /// How much would be lost with it; `None` if it must not be given up for another.
     fn strength(&self) -> Option<u32>;
 
-    /// When it was last seen.
+    /// When it was last seen; that never becomes earlier.
     fn last_seen(&self) -> Timestamp;
 }
 
-/// A table of a fixed number of entries.
+/// A table of a fixed number of entries. What is needed to see that a key is not there lies apart
+/// from the entries, close together.
 #[derive(Debug)]
 pub struct Vault<E> {
-    buckets: Vec<Option<Box<Bucket<E>>>>,
+    /// By bucket and place, 32 bits of the hash of what is there.
+    tags: Vec<[u32; WAYS]>,
+    /// By bucket, a time before which none of its entries was last seen, in microseconds.
+    oldest: Vec<u64>,
+    buckets: Vec<Option<Box<[E]>>>,
     len: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Bucket<E> {
-    tags: [u32; WAYS],
-    entries: Vec<E>,
 }
 
 /// Where an entry is; holds until the vault is changed.
@@ -63,8 +62,11 @@ pub enum Room<E> {
 impl<E: Entry + Clone> Vault<E> {
     /// Room for `capacity` entries, or a few more.
     pub fn new(capacity: usize) -> Self {
+        let buckets = capacity.div_ceil(WAYS).max(1);
         Self {
-            buckets: vec![None; capacity.div_ceil(WAYS).max(1)],
+            tags: vec![[0; WAYS]; buckets],
+            oldest: vec![0; buckets],
+            buckets: vec![None; buckets],
             len: 0,
         }
     }
@@ -82,113 +84,119 @@ impl<E: Entry + Clone> Vault<E> {
     /// Where the entry of `key` is.
     pub fn find(&self, hash: Hash, key: E::Key) -> Option<Place> {
         let bucket = self.bucket_of(hash);
-        let entries = self.buckets.get(bucket)?.as_ref()?;
         let tag = hash.tag();
-        let mut tagged = entries.tags.iter().zip(&entries.entries).enumerate();
-        let found = tagged.find(|(_, (known, entry))| **known == tag && entry.key() == key);
+        let mut tagged = self.tags.get(bucket)?.iter().enumerate();
+        let found = tagged.find(|(way, known)| {
+            **known == tag
+                && self
+                    .entries(bucket)
+                    .get(*way)
+                    .is_some_and(|it| it.key() == key)
+        });
         found.map(|(way, _)| Place { bucket, way })
     }
 
     /// The entry at a place.
     pub fn get(&self, place: Place) -> Option<&E> {
-        self.buckets
-            .get(place.bucket)?
-            .as_ref()?
-            .entries
-            .get(place.way)
+        self.entries(place.bucket).get(place.way)
     }
 
     /// The entry at a place.
     pub fn get_mut(&mut self, place: Place) -> Option<&mut E> {
-        let bucket = self.buckets.get_mut(place.bucket)?.as_mut()?;
-        bucket.entries.get_mut(place.way)
+        let entries = self.buckets.get_mut(place.bucket)?.as_deref_mut()?;
+        entries.get_mut(place.way)
     }
 
     /// Whether the bucket of `hash` has a free place, or one whose entry was last seen before
     /// `expired`.
-    pub fn has_room(&self, hash: Hash, expired: Timestamp) -> bool {
-        let bucket = self
-            .buckets
-            .get(self.bucket_of(hash))
-            .and_then(Option::as_ref);
-        bucket.is_none_or(|bucket| {
-            bucket.entries.len() < WAYS || bucket.entries.iter().any(|it| it.last_seen() < expired)
-        })
+    pub fn has_room(&mut self, hash: Hash, expired: Timestamp) -> bool {
+        let bucket = self.bucket_of(hash);
+        self.entries(bucket).len() < WAYS || self.has_expired(bucket, expired)
     }
 
     /// Takes an entry in, in a free place, or in the place of one last seen before `expired`, or
     /// in that of the weakest one if that is weaker than `strength`.
     pub fn admit(&mut self, hash: Hash, entry: E, strength: u32, expired: Timestamp) -> Room<E> {
-        let index = self.bucket_of(hash);
-        let Some(slot) = self.buckets.get_mut(index) else {
-            return Room::None(entry);
-        };
-        let bucket = slot.get_or_insert_with(|| {
-            let (tags, entries) = ([0; WAYS], Vec::new());
-            Box::new(Bucket { tags, entries })
-        });
-        if bucket.entries.len() < WAYS {
-            self.len += 1;
-            let way = bucket.push(hash.tag(), entry);
-            return Room::Free(Place { bucket: index, way });
+        let bucket = self.bucket_of(hash);
+        let way = self.entries(bucket).len();
+        if way < WAYS {
+            self.push(bucket, entry);
+            self.set_tag(bucket, way, hash);
+            return Room::Free(Place { bucket, way });
         }
-        match bucket.replaceable(strength, expired) {
-            Some(way) => match bucket.replace(way, hash.tag(), entry) {
-                Ok(gone) => Room::Made(Place { bucket: index, way }, gone),
-                Err(entry) => Room::None(entry),
-            },
+        let seen = entry.last_seen().as_micros();
+        let way = replaceable(self.entries(bucket), strength, expired);
+        let place = way.map(|way| Place { bucket, way });
+        match place.and_then(|place| Some((place, self.get_mut(place)?))) {
+            Some((place, known)) => {
+                let gone = std::mem::replace(known, entry);
+                self.set_tag(bucket, place.way, hash);
+                if let Some(oldest) = self.oldest.get_mut(bucket) {
+                    *oldest = seen.min(*oldest);
+                }
+                Room::Made(place, gone)
+            }
             None => Room::None(entry),
         }
     }
 
     /// All entries, in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = &E> {
-        self.buckets.iter().flatten().flat_map(|it| &it.entries)
+        self.buckets.iter().flatten().flatten()
     }
 
     fn bucket_of(&self, hash: Hash) -> usize {
         hash.reduced_to(self.buckets.len())
     }
+
+    fn entries(&self, bucket: usize) -> &[E] {
+        let entries = self.buckets.get(bucket).and_then(Option::as_deref);
+        entries.unwrap_or_default()
+    }
+
+    /// Whether an entry was last seen before `expired`. None of them is looked at before it is
+    /// possible: that is said for every newcomer to a full bucket.
+    fn has_expired(&mut self, bucket: usize, expired: Timestamp) -> bool {
+        let known = self.oldest.get(bucket).copied().unwrap_or(0);
+        if known >= expired.as_micros() {
+            return false;
+        }
+        let seen = self.entries(bucket).iter().map(Entry::last_seen).min();
+        let seen = seen.unwrap_or_default();
+        if let Some(oldest) = self.oldest.get_mut(bucket) {
+            *oldest = seen.as_micros();
+        }
+        seen < expired
+    }
+
+    /// Adds an entry to a bucket, which takes up no more memory than it needs.
+    fn push(&mut self, bucket: usize, entry: E) {
+        if let Some(slot) = self.buckets.get_mut(bucket) {
+            let mut entries = slot.take().map(Vec::from).unwrap_or_default();
+            entries.reserve_exact(1);
+            entries.push(entry);
+            *slot = Some(entries.into_boxed_slice());
+            self.len += 1;
+        }
+    }
+
+    fn set_tag(&mut self, bucket: usize, way: usize, hash: Hash) {
+        let tags = self.tags.get_mut(bucket);
+        if let Some(tag) = tags.and_then(|tags| tags.get_mut(way)) {
+            *tag = hash.tag();
+        }
+    }
 }
 
-impl<E: Entry> Bucket<E> {
-    fn push(&mut self, tag: u32, entry: E) -> usize {
-        let way = self.entries.len();
-        // Doubling by hand: a bucket must not reserve more than it can hold.
-        if way == self.entries.capacity() {
-            self.entries.reserve_exact(way.max(1).min(WAYS - way));
-        }
-        self.entries.push(entry);
-        self.set_tag(way, tag);
-        way
-    }
-
-    fn replaceable(&self, strength: u32, expired: Timestamp) -> Option<usize> {
-        let old = self.entries.iter().position(|it| it.last_seen() < expired);
-        old.or_else(|| {
-            let weak = self
-                .entries
-                .iter()
-                .enumerate()
-                .filter_map(|(way, it)| Some((it.strength()?, it.last_seen(), way)));
-            let (weakest, _, way) = weak.min()?;
-            (weakest < strength).then_some(way)
-        })
-    }
-
-    fn replace(&mut self, way: usize, tag: u32, entry: E) -> Result<E, E> {
-        self.set_tag(way, tag);
-        match self.entries.get_mut(way) {
-            Some(known) => Ok(std::mem::replace(known, entry)),
-            None => Err(entry),
-        }
-    }
-
-    fn set_tag(&mut self, way: usize, tag: u32) {
-        if let Some(known) = self.tags.get_mut(way) {
-            *known = tag;
-        }
-    }
+/// Which entry of a full bucket gives way: one last seen before `expired`, or the weakest one.
+fn replaceable<E: Entry>(entries: &[E], strength: u32, expired: Timestamp) -> Option<usize> {
+    let old = entries.iter().position(|it| it.last_seen() < expired);
+    old.or_else(|| {
+        let known = entries.iter().enumerate();
+        let weak = known.filter_map(|(way, it)| Some((it.strength()?, it.last_seen(), way)));
+        let (weakest, _, way) = weak.min()?;
+        (weakest < strength).then_some(way)
+    })
 }
 
 #[cfg(test)]

@@ -82,6 +82,8 @@ pub struct Surge {
     count: u32,
     /// When S was suspiciously high.
     suspect: Suspect,
+    /// What minutes were measured by last.
+    measures: Measures,
 }
 
 /// The minutes from which nothing is learned.
@@ -98,8 +100,28 @@ impl Suspect {
     }
 }
 
+/// What a minute is measured by if its mean is m and its dispersion r. For an hour it is the same,
+/// and takes eight logarithms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Measures {
+    m: f64,
+    r: f64,
+    each: [Measure; RATIOS.len()],
+}
+
+impl Measures {
+    fn new(m: f64, r: f64) -> Self {
+        let each = RATIOS.map(|ratio| Measure::new(ratio, m, r));
+        Self { m, r, each }
+    }
+
+    fn are_of(&self, m: f64, r: f64) -> bool {
+        (self.m.to_bits(), self.r.to_bits()) == (m.to_bits(), r.to_bits())
+    }
+}
+
 /// What a minute is measured by, for one ρ.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Measure {
     /// The logarithm of what a contact multiplies R by.
     contact: f64,
@@ -174,18 +196,19 @@ impl Silence {
 impl Surge {
     /// A key whose first contact comes in this minute since the epoch.
     pub fn fresh(minute: u64, prior: &Prior) -> Self {
-        let mut surge = Self {
-            baseline: Baseline::fresh(minute, prior),
-            runs: [0.0; RATIOS.len()],
+        let baseline = Baseline::fresh(minute, prior);
+        let measures = Measures::new(baseline.mean(minute), baseline.dispersion());
+        Self {
+            baseline,
+            runs: measures.each.map(|measure| measure.at_rest()),
             minute,
             count: 0,
             suspect: Suspect {
                 since: minute,
                 until: 0,
             },
-        };
-        surge.runs = surge.at_rest();
-        surge
+            measures,
+        }
     }
 
     /// Counts contacts in a minute since the epoch. What comes late counts in the current minute.
@@ -199,6 +222,7 @@ impl Surge {
         if count > 0 {
             self.baseline.renew(self.minute, prior);
         }
+        self.measures = self.measured_by(self.minute);
         self.count = self.count.saturating_add(count);
     }
 
@@ -295,8 +319,16 @@ impl Surge {
     }
 
     fn measures(&self, minute: u64) -> [Measure; RATIOS.len()] {
+        self.measured_by(minute).each
+    }
+
+    fn measured_by(&self, minute: u64) -> Measures {
         let (m, r) = (self.baseline.mean(minute), self.baseline.dispersion());
-        RATIOS.map(|ratio| Measure::new(ratio, m, r))
+        if self.measures.are_of(m, r) {
+            self.measures
+        } else {
+            Measures::new(m, r)
+        }
     }
 
     fn at_rest(&self) -> [f64; RATIOS.len()] {
