@@ -56,13 +56,11 @@
 //! At A = 10,000 a source that finds one trap an hour has S = 31 after its first contact, 2,000
 //! after the second, and forty times A after the third.
 
-use serde::{Deserialize, Serialize};
-
 use crate::server::correlate::statistics::elementary::exp;
 use crate::server::correlate::statistics::saturate;
 
 /// The most that harmless sources do.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Null {
     /// Bursts a day.
     pub rate: f64,
@@ -237,7 +235,7 @@ impl Model {
 }
 
 /// What is known of one source: R of each alternative. 40 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bursts {
     runs: [f64; ALTERNATIVES.len()],
 }
@@ -298,7 +296,7 @@ const MOST_SOURCES: f64 = 1e20;
 ///
 /// Count in every source that has raised no alarm, the silent ones included, each from its first
 /// contact until now. To leave out those that are still active would make the rate too low.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Calibration {
     /// Bursts after a source's first one.
     bursts: f64,

@@ -46,8 +46,6 @@
 
 mod baseline;
 
-use serde::{Deserialize, Serialize};
-
 use crate::server::correlate::statistics::elementary::{exp, ln};
 use crate::server::correlate::statistics::saturate;
 use crate::server::correlate::statistics::surge::baseline::{Baseline, DAY, Lesson, whole};
@@ -59,7 +57,7 @@ const RATIOS: [f64; 4] = [2.0, 5.0, 20.0, 100.0];
 const MAX_SUSPICION: u64 = 7 * DAY;
 
 /// What the fleet knows of a key that it has not seen before.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prior {
     /// Contacts a minute.
     pub mean: f64,
@@ -71,7 +69,7 @@ pub struct Prior {
 }
 
 /// What is known of one key.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Surge {
     baseline: Baseline,
     /// R of each ρ, at the end of the minute before the current one.
@@ -87,7 +85,7 @@ pub struct Surge {
 }
 
 /// The minutes from which nothing is learned.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Suspect {
     since: u64,
     until: u64,
@@ -102,7 +100,7 @@ impl Suspect {
 
 /// What a minute is measured by if its mean is m and its dispersion r. For an hour it is the same,
 /// and takes eight logarithms.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Measures {
     m: f64,
     r: f64,
@@ -121,7 +119,7 @@ impl Measures {
 }
 
 /// What a minute is measured by, for one ρ.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Measure {
     /// The logarithm of what a contact multiplies R by.
     contact: f64,

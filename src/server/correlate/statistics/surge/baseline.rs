@@ -28,8 +28,6 @@
 
 use std::f64::consts::LN_2;
 
-use serde::{Deserialize, Serialize};
-
 use crate::server::correlate::statistics::elementary::{exp, ln};
 use crate::server::correlate::statistics::saturate;
 use crate::server::correlate::statistics::surge::Prior;
@@ -65,7 +63,7 @@ pub enum Lesson {
 }
 
 /// What is learned, and what is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Baseline {
     /// The day of the first contact.
     born: u64,
