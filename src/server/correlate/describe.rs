@@ -24,6 +24,7 @@ pub fn describe(incident: &Incident, action: Action, now: Timestamp, clients: &C
         incident,
         clients: &named,
         ports: &ports,
+        sources: &sources,
         now,
     };
     Alert {
