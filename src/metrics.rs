@@ -75,6 +75,10 @@ pub struct ServerMetrics {
     pub forgotten_alerts: Counter,
     /// Alerts handed to the sinks.
     pub alerts: Counter,
+    /// Alerts that were not written one by one.
+    pub alerts_held: Counter,
+    /// Digests that were written in their place.
+    pub digests: Counter,
     /// Alerts dropped because a sink did not keep up.
     pub alerts_dropped: Counter,
     /// `accept` calls that failed.

@@ -30,6 +30,9 @@ mod evaluate;
 /// What traps see, whatever the peer does.
 mod traps;
 
+/// Which alerts are said one by one.
+mod valve;
+
 /// What outlives kills, full disks and damage.
 mod durability;
 

@@ -24,8 +24,11 @@ use crate::replay::compare::{Comparison, Outcomes};
 use crate::replay::input::Input;
 use crate::replay::merge::{BadLines, Merge, Read};
 use crate::replay::player::{Player, Said};
-use crate::replay::summary::{Summary, counted, grouped};
-use crate::server::alert::text;
+use crate::replay::summary::{Held, Summary, counted, grouped};
+use crate::server::alert::brief::Brief;
+use crate::server::alert::digest::Digest;
+use crate::server::alert::valve::{Passage, Valve};
+use crate::server::alert::{json as alert_json, text};
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::store::reader::{More, Selection, StoredClient};
 use crate::state::kept;
@@ -46,7 +49,9 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
         Secret::default()
     };
     let player = |settings: &ServerSettings| Player::new(settings, secret);
-    let mut stage = Stage::new(args.format, player(&settings), other.as_ref().map(player));
+    let valve = Valve::new(settings.alerts);
+    let second = other.as_ref().map(player);
+    let mut stage = Stage::new(args.format, valve, player(&settings), second);
     let began = clock::monotonic();
     let (read, more) = if args.stored {
         (None, replay_store(args, &mut stage)?)
@@ -169,6 +174,8 @@ struct Stage {
     first: Player,
     second: Option<Second>,
     said: Vec<Said>,
+    valve: Valve,
+    held: Held,
 }
 
 /// Other settings to compare with.
@@ -179,7 +186,7 @@ struct Second {
 }
 
 impl Stage {
-    fn new(format: Format, first: Player, second: Option<Player>) -> Self {
+    fn new(format: Format, valve: Valve, first: Player, second: Option<Player>) -> Self {
         let second = second.map(|player| Second {
             player,
             before: Outcomes::default(),
@@ -190,6 +197,8 @@ impl Stage {
             first,
             second,
             said: Vec::new(),
+            valve,
+            held: Held::default(),
         }
     }
 
@@ -214,7 +223,13 @@ impl Stage {
     }
 
     fn finish(&mut self) -> Result<More, Failure> {
-        self.step(Player::finish)
+        if self.step(Player::finish)? == More::Enough {
+            return Ok(More::Enough);
+        }
+        match self.valve.rest() {
+            Some(digest) => write(std::iter::once(self.sum_up(&digest))),
+            None => Ok(More::Please),
+        }
     }
 
     /// Lets each engine take a step, and writes or keeps what it says.
@@ -224,12 +239,7 @@ impl Stage {
             return Ok(More::Please);
         }
         let Some(second) = &mut self.second else {
-            let format = self.format;
-            let lines = self.said.drain(..).map(|said| match format {
-                Format::Text => text::line(&said.alert),
-                Format::Json => said.line,
-            });
-            return write(lines);
+            return write(self.lines().into_iter());
         };
         for said in self.said.drain(..) {
             second.before.alert(&said.alert);
@@ -241,11 +251,38 @@ impl Stage {
         Ok(More::Please)
     }
 
+    /// What was said, as far as the valve lets it pass.
+    fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for said in std::mem::take(&mut self.said) {
+            let (due, passage) = self.valve.take(&Brief::of(&said.alert));
+            lines.extend(due.map(|digest| self.sum_up(&digest)));
+            if passage == Passage::Free {
+                lines.push(match self.format {
+                    Format::Text => text::line(&said.alert),
+                    Format::Json => said.line,
+                });
+            }
+        }
+        lines
+    }
+
+    /// A digest as a line, counted.
+    fn sum_up(&mut self, digest: &Digest) -> String {
+        self.held.add(digest);
+        match self.format {
+            Format::Text => text::digest(digest),
+            // A digest holds nothing that JSON cannot.
+            Format::Json => alert_json::digest(digest).unwrap_or_default(),
+        }
+    }
+
     /// Writes what is to be said at the end.
     fn conclude(&self, read: Option<&Read>, took: Duration) -> Result<(), Failure> {
         let summary = |player| Summary {
             read,
             tally: Player::tally(player),
+            held: self.held,
             took,
         };
         let first = summary(&self.first);

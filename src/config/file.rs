@@ -22,6 +22,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// Every name a setting or a block of settings can have; suggestions come from here.
 pub const NAMES: &[&str] = &[
     "alert-format",
+    "alerts",
     "allow",
     "bind",
     "burst-gap",
@@ -42,6 +43,7 @@ pub const NAMES: &[&str] = &[
     "days",
     "degraded",
     "detectors",
+    "digest",
     "enabled",
     "error",
     "exclude-ports",
@@ -75,10 +77,12 @@ pub const NAMES: &[&str] = &[
     "name",
     "network",
     "owner",
+    "per-hour",
     "persistent-source",
     "port",
     "port-surge",
     "ports",
+    "profile",
     "quiet",
     "reason",
     "recurrence",

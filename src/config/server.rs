@@ -47,6 +47,8 @@ pub struct ServerSettings {
     pub detectors: Detectors,
     /// How alerts about one subject hang together.
     pub incidents: Incidents,
+    /// Which alerts are said one by one, and which together.
+    pub alerts: Alerts,
     /// Sources that may touch traps.
     pub allow: Vec<Allow>,
 }
@@ -110,6 +112,29 @@ pub struct Incidents {
     pub recurrence: Span,
     /// Whether one scanner that trips several detectors is one incident.
     pub correlation: Correlation,
+}
+
+/// Which alerts are said one by one, and which together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Alerts {
+    /// What the traps are exposed to.
+    pub profile: Profile,
+    /// So many within an hour are said one by one; all of them if 0.
+    pub per_hour: u16,
+    /// The others are summed up after so long.
+    pub digest: Span,
+}
+
+/// What the traps are exposed to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// A network of one's own, in which a stranger is worth an alert.
+    #[default]
+    Internal,
+    /// The Internet, where strangers come all the time.
+    Exposed,
 }
 
 /// What becomes of a port's or a client's alarm that one source accounts for.
@@ -285,6 +310,12 @@ impl ServerSettings {
         if !(1.0..=300.0).contains(&seconds(limits.handshake)) {
             return out_of_range("limits.handshake", "out of range: from 1s to 5m");
         }
+        if !matches!(self.alerts.per_hour, 0 | 5..=1000) {
+            return out_of_range("alerts.per-hour", "out of range: from 5 to 1000, or 0");
+        }
+        if !(1.0..=604_800.0).contains(&seconds(self.alerts.digest)) {
+            return out_of_range("alerts.digest", "out of range: from 1s to 7days");
+        }
         Ok(())
     }
 
@@ -336,6 +367,7 @@ impl Default for ServerSettings {
             limits: Limits::default(),
             detectors: Detectors::default(),
             incidents: Incidents::default(),
+            alerts: Alerts::default(),
             allow: Vec::new(),
         }
     }
@@ -353,6 +385,16 @@ impl Default for Limits {
             client_rate: 10_000,
             client_burst: 100_000,
             incidents: 4096,
+        }
+    }
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            profile: Profile::Internal,
+            per_hour: 0,
+            digest: Span::seconds(3600),
         }
     }
 }

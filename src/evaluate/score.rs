@@ -315,6 +315,7 @@ mod tests {
             title: String::new(),
             subject,
             subject_name: None,
+            zone: None,
             first_seen: BEGIN,
             last_seen: BEGIN,
             hits: 1,

@@ -5,7 +5,7 @@
 //! event happened; null if there was none), `days` between them, `clients` and `sources` (each
 //! {`count`; `exact`, false if there were more}), `incidents`, `incidents_a_day` (null in less than
 //! an hour), `alerts`, `events_an_alert` (null without alerts), `by_action` and `by_detector` (of
-//! alerts; the latter by severity), `seconds` it took, `events_a_second`, and `digest`: the SHA-256
+//! alerts; the latter by severity), `held` and `digests` (how many alerts the valve held, for how many digests), `seconds` it took, `events_a_second`, and `digest`: the SHA-256
 //! of all alerts as lines of JSON with line feeds. Replays with the same digest have said the same.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::config::server::Limits;
 use crate::event::{ClientId, Event, Timestamp};
 use crate::replay::merge::Read;
+use crate::server::alert::digest::Digest;
 use crate::server::alert::{Action, Alert, Exactness, Source};
 
 /// What has come and what was said.
@@ -117,6 +118,21 @@ impl Tally {
     }
 }
 
+/// What was not written one by one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
+    alerts: u64,
+    digests: u64,
+}
+
+impl Held {
+    /// Counts what a digest sums up.
+    pub const fn add(&mut self, digest: &Digest) {
+        self.alerts += digest.alerts;
+        self.digests += 1;
+    }
+}
+
 /// A replay that is over.
 #[derive(Debug)]
 pub struct Summary<'a> {
@@ -124,6 +140,8 @@ pub struct Summary<'a> {
     pub read: Option<&'a Read>,
     /// What came of it.
     pub tally: &'a Tally,
+    /// What the valve held.
+    pub held: Held,
     /// How long it took.
     pub took: Duration,
 }
@@ -178,6 +196,13 @@ impl Summary<'_> {
                 list(severities)
             ));
         }
+        if self.held.digests > 0 {
+            lines.push(format!(
+                "held       {} for {}; the others were written one by one",
+                counted(self.held.alerts, "alert"),
+                counted(self.held.digests, "digest"),
+            ));
+        }
         lines.push(format!(
             "took       {:.2} s, {:.0} events a second",
             self.took.as_secs_f64(),
@@ -209,6 +234,8 @@ impl Summary<'_> {
             "events_an_alert": tally.events_an_alert(),
             "by_action": tally.by_action,
             "by_detector": tally.by_detector,
+            "held": self.held.alerts,
+            "digests": self.held.digests,
             "seconds": self.took.as_secs_f64(),
             "events_a_second": self.events_a_second(),
             "digest": tally.digest(),
@@ -324,6 +351,7 @@ mod tests {
         let summary = Summary {
             read: Some(&read),
             tally: player.tally(),
+            held: Held::default(),
             took: Duration::from_millis(500),
         };
         let text = summary.text();

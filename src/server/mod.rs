@@ -20,7 +20,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ use log::{error, info, warn};
 use rustls::ServerConfig;
 
 use crate::clock;
-use crate::config::server::{Format, Limits, ServerSettings};
+use crate::config::server::{Alerts, Format, Limits, ServerSettings};
 use crate::database;
 use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
@@ -45,7 +45,7 @@ use crate::server::session::delays::Delays;
 use crate::server::session::handshake::Gate;
 use crate::server::session::seats::Seats;
 use crate::server::session::{Context, Lines};
-use crate::server::sink::stdout::Stdout;
+use crate::server::sink::stdout::{Gate as SinkGate, LeftOver, Stdout};
 use crate::server::store::StoreError;
 use crate::server::store::queue::{Durable, Writer};
 use crate::server::store::reader::Reader;
@@ -102,6 +102,7 @@ pub struct Server {
     address: SocketAddr,
     context: Arc<Context>,
     sink: JoinHandle<()>,
+    alerts: Arc<Mutex<Alerts>>,
     store: Writer,
     keep: Duration,
     watch: Watch,
@@ -148,11 +149,9 @@ impl Server {
         }
         let (to_stdout, alerts) = bounded(sink::QUEUE);
         let sinks = [Some(to_stdout), observer].into_iter().flatten().collect();
-        let sink = Sink {
-            format: settings.alert_format,
-            stop: stop.clone(),
-            store: writer.clone(),
-        };
+        let shared = Arc::new(Mutex::new(settings.alerts));
+        let gate = SinkGate::new(Arc::clone(&shared));
+        let sink = Sink::new(settings.alert_format, gate, &metrics, &stop, &writer);
         let sink = sink.start(&watch, left_over, alerts)?;
         let intake = Intake::new(
             restored.correlator,
@@ -184,6 +183,7 @@ impl Server {
             address,
             context,
             sink,
+            alerts: shared,
             store: writer,
             keep: settings.keep.get(),
             watch,
@@ -220,7 +220,10 @@ impl Server {
             }
             if let Some(settings) = reload() {
                 context.intake.reload(&settings);
-                info!("reloaded: detectors, incidents and the allow-list are as the file says");
+                *self.alerts.lock().unwrap_or_else(PoisonError::into_inner) = settings.alerts;
+                info!(
+                    "reloaded: detectors, incidents, alerts and the allow-list are as the file says"
+                );
             }
         }
         let deadline = clock::monotonic() + STOP;
@@ -315,11 +318,29 @@ fn begin(
 /// The thread that writes alerts to standard output.
 struct Sink {
     format: Format,
+    gate: SinkGate,
+    metrics: Arc<ServerMetrics>,
     stop: Stop,
     store: Writer,
 }
 
 impl Sink {
+    fn new(
+        format: Format,
+        gate: SinkGate,
+        metrics: &Arc<ServerMetrics>,
+        stop: &Stop,
+        store: &Writer,
+    ) -> Self {
+        Self {
+            format,
+            gate,
+            metrics: Arc::clone(metrics),
+            stop: stop.clone(),
+            store: store.clone(),
+        }
+    }
+
     fn start(
         self,
         watch: &Watch,
@@ -328,22 +349,20 @@ impl Sink {
     ) -> Result<JoinHandle<()>, ServerError> {
         let left_over = undelivered
             .into_iter()
-            .map(|(number, text, json)| match self.format {
-                Format::Text => (number, text),
-                Format::Json => (number, json),
-            });
+            .map(|(number, text, json)| LeftOver { number, text, json });
         let left_over = left_over.collect();
         let work = move || {
             let delivered = |number| {
                 self.store.put(Change::Delivered(number));
             };
             let mut out = io::stdout();
-            let Self { format, stop, .. } = self;
             Stdout {
-                format,
+                format: self.format,
                 out: &mut out,
                 delivered,
-                stop,
+                stop: self.stop,
+                gate: self.gate,
+                metrics: self.metrics,
             }
             .run(left_over, &alerts);
         };
@@ -410,7 +429,7 @@ const FEW: usize = 64;
 fn summary(metrics: &ServerMetrics) {
     info!(
         "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped, {} refused; \
-         {} connections, {} rejected; {} alerts, {} dropped; {} hits and {} alerts forgotten \
+         {} connections, {} rejected; {} alerts, {} held for {} digests, {} dropped; {} hits and {} alerts forgotten \
          (keep-mib); {} commits",
         metrics.hits.get(),
         metrics.reports.get(),
@@ -420,6 +439,8 @@ fn summary(metrics: &ServerMetrics) {
         metrics.connections.get(),
         metrics.rejected.get(),
         metrics.alerts.get(),
+        metrics.alerts_held.get(),
+        metrics.digests.get(),
         metrics.alerts_dropped.get(),
         metrics.forgotten_hits.get(),
         metrics.forgotten_alerts.get(),

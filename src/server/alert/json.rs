@@ -4,17 +4,31 @@
 //! `incident`, `detector`, `detectors`, `severity` (informational, low, medium, high,
 //! critical),
 //! `confidence` (0–100), `title`, `subject` {`kind`: source, network, port, client, fleet or server; `value`;
-//! `name` for a client, or a source that is one}, `first_seen`, `last_seen`, `hits`, `first_contacts`, `clients`, `ports`,
+//! `name` for a client, or a source that is one; `zone`, inside or outside, for a source that touches others, or a
+//! network}, `first_seen`, `last_seen`, `hits`, `first_contacts`, `clients`, `ports`,
 //! `sources` (each {`count`; `exact`, false if the count is a lower bound; `sample`, at most 16}),
 //! `shape` (may be null), `recurrence` (how often it has begun anew), `statistics` (by detector; see
 //! [`MeasureRecord`]), `attack`, `explain`, `allow_hint` (may be null), `notes`. Times are RFC 3339 in UTC with
 //! milliseconds.
+//!
+//! A digest of alerts that were held is such a line as well, with `action` being `digest`. Its other fields are `time`,
+//! when it was due; `from` and `to`, when the first and the last of the alerts were said; `alerts`, how many there are;
+//! `by_reason` (`outside`, or `too-many` within an hour), `by_action`, `by_detector` and `by_severity`, each of which adds
+//! up to that; `gravest`, up to five of their incidents, the gravest first (each {`incident`, `action`, `detector`,
+//! `severity`, `title`, `subject` as above}); `others`, whether there are more incidents than these; and `see`, the
+//! command that shows all.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::server::alert::{Alert, Exactness, Measure, Rhythm, Sampled, Shape};
+use crate::event::Timestamp;
+use crate::server::alert::brief::{Brief, Named};
+use crate::server::alert::digest::{Digest, Others, Reason};
+use crate::server::alert::{
+    Action, Alert, Detector, Exactness, Measure, Rhythm, Sampled, Severity, Shape, Zone,
+};
 
 /// The alert as one line of JSON, without its end.
 pub fn line(alert: &Alert) -> Result<String, serde_json::Error> {
@@ -54,6 +68,8 @@ struct SubjectRecord<'a> {
     value: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -204,6 +220,7 @@ impl<'a> Record<'a> {
                 kind: alert.subject.kind(),
                 value: alert.subject.to_string(),
                 name: alert.subject_name.as_deref(),
+                zone: alert.zone.map(Zone::name),
             },
             first_seen: alert.first_seen.precise(),
             last_seen: alert.last_seen.precise(),
@@ -226,6 +243,118 @@ impl<'a> Record<'a> {
             explain: &alert.explain,
             allow_hint: alert.allow_hint.as_deref(),
             notes: &alert.notes,
+        }
+    }
+}
+
+/// A digest as one line of JSON, without its end.
+pub fn digest(digest: &Digest) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&DigestRecord {
+        time: digest.time.precise(),
+        action: "digest",
+        from: digest.from.precise(),
+        to: digest.to.precise(),
+        alerts: digest.alerts,
+        by_reason: named(&digest.by_reason, Reason::name),
+        by_action: named(&digest.by_action, Action::name),
+        by_detector: named(&digest.by_detector, Detector::name),
+        by_severity: named(&digest.by_severity, Severity::name),
+        gravest: digest.gravest.iter().map(BriefRecord::of).collect(),
+        others: digest.others == Others::Some,
+        see: "vft alerts",
+    })
+}
+
+/// In brief what a line says that [`line`] wrote; `None` if it did not.
+pub fn brief(line: &str) -> Option<Brief> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let text = |name: &str| line.get(name)?.as_str();
+    let subject = line.get("subject")?;
+    let part = |name: &str| subject.get(name)?.as_str();
+    let time: jiff::Timestamp = text("time")?.parse().ok()?;
+    Some(Brief {
+        time: Timestamp::from_micros(u64::try_from(time.as_microsecond()).ok()?),
+        action: find(Action::ALL, Action::name, text("action")?)?,
+        incident: text("incident")?.to_owned(),
+        detector: find(Detector::ALL, Detector::name, text("detector")?)?,
+        severity: find(Severity::ALL, Severity::name, text("severity")?)?,
+        subject: Named {
+            kind: part("kind")?.to_owned(),
+            value: part("value")?.to_owned(),
+            name: part("name").map(str::to_owned),
+        },
+        zone: part("zone").and_then(|zone| find(Zone::ALL, Zone::name, zone)),
+        title: text("title")?.to_owned(),
+    })
+}
+
+fn find<T: Copy>(
+    all: impl IntoIterator<Item = T>,
+    name: impl Fn(T) -> &'static str,
+    wanted: &str,
+) -> Option<T> {
+    all.into_iter().find(|it| name(*it) == wanted)
+}
+
+fn named<T: Copy>(
+    counts: &BTreeMap<T, u64>,
+    name: impl Fn(T) -> &'static str,
+) -> BTreeMap<&'static str, u64> {
+    counts.iter().map(|(each, n)| (name(*each), *n)).collect()
+}
+
+#[derive(Serialize)]
+struct DigestRecord<'a> {
+    time: String,
+    action: &'static str,
+    from: String,
+    to: String,
+    alerts: u64,
+    by_reason: BTreeMap<&'static str, u64>,
+    by_action: BTreeMap<&'static str, u64>,
+    by_detector: BTreeMap<&'static str, u64>,
+    by_severity: BTreeMap<&'static str, u64>,
+    gravest: Vec<BriefRecord<'a>>,
+    others: bool,
+    see: &'static str,
+}
+
+/// An alert in brief, in a digest.
+#[derive(Serialize)]
+struct BriefRecord<'a> {
+    incident: &'a str,
+    action: &'static str,
+    detector: &'static str,
+    severity: &'static str,
+    title: &'a str,
+    subject: NamedRecord<'a>,
+}
+
+/// The same of [`SubjectRecord`], already in words.
+#[derive(Serialize)]
+struct NamedRecord<'a> {
+    kind: &'a str,
+    value: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'static str>,
+}
+
+impl<'a> BriefRecord<'a> {
+    fn of(brief: &'a Brief) -> Self {
+        Self {
+            incident: &brief.incident,
+            action: brief.action.name(),
+            detector: brief.detector.name(),
+            severity: brief.severity.name(),
+            title: &brief.title,
+            subject: NamedRecord {
+                kind: &brief.subject.kind,
+                value: &brief.subject.value,
+                name: brief.subject.name.as_deref(),
+                zone: brief.zone.map(Zone::name),
+            },
         }
     }
 }

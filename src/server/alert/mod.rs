@@ -1,13 +1,17 @@
 //! Alerts: what the engine says about an incident, and how it is written.
 
+pub mod brief;
+pub mod digest;
 pub mod json;
+pub mod subject;
 pub mod text;
+pub mod valve;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::event::{ClientId, Timestamp, is_link_local, neighbourhood};
+use crate::event::{ClientId, Timestamp};
+pub use crate::server::alert::subject::{Network, Source, Subject, Zone};
 
 /// One message about an incident.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +36,8 @@ pub struct Alert {
     pub subject: Subject,
     /// The subject's name where it has one beside its id.
     pub subject_name: Option<String>,
+    /// Where its source or network is; none if there are several, or if a host has touched itself.
+    pub zone: Option<Zone>,
     /// When its first hit happened.
     pub first_seen: Timestamp,
     /// When its last hit happened.
@@ -72,7 +78,7 @@ pub struct Issued {
 }
 
 /// What became of an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// It is new.
     Open,
@@ -117,83 +123,6 @@ pub enum Detector {
     SilentClient,
     /// The engine works within bounds that are reached.
     Degraded,
-}
-
-/// Whom or what an incident is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// Whoever touches traps.
-    Source(Source),
-    /// A trap port.
-    Port(u16),
-    /// A client.
-    Client(ClientId),
-    /// A network of sources.
-    Network(Network),
-    /// All clients.
-    Fleet,
-    /// The server itself.
-    Server,
-}
-
-/// A network as the engine tells networks of sources apart: an IPv4 /24 or an IPv6 /48.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Network(IpAddr);
-
-impl Network {
-    /// The network that an address belongs to.
-    pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(v4) => {
-                let [a, b, c, _] = v4.octets();
-                IpAddr::from([a, b, c, 0])
-            }
-            IpAddr::V6(v6) => {
-                let [a, b, c, ..] = v6.segments();
-                IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
-            }
-        })
-    }
-
-    /// Its first address.
-    pub const fn address(self) -> IpAddr {
-        self.0
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(v4) => write!(f, "{v4}/24"),
-            IpAddr::V6(v6) => write!(f, "{v6}/48"),
-        }
-    }
-}
-
-/// A source as the engine tells sources apart: an IPv4 address or an IPv6 /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source(IpAddr);
-
-impl Source {
-    /// The source that an address belongs to.
-    pub fn of(address: IpAddr) -> Self {
-        Self(neighbourhood(address))
-    }
-
-    /// Its first address.
-    pub const fn address(self) -> IpAddr {
-        self.0
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(v4) => v4.fmt(f),
-            IpAddr::V6(v6) if is_link_local(v6) => v6.fmt(f),
-            IpAddr::V6(v6) => write!(f, "{v6}/64"),
-        }
-    }
 }
 
 /// How much an alert matters.
@@ -398,6 +327,9 @@ impl Detector {
 }
 
 impl Action {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Update, Self::Close];
+
     /// The action's name in alerts.
     pub const fn name(self) -> &'static str {
         match self {
@@ -452,46 +384,5 @@ impl Shape {
             Self::Vertical => "vertical",
             Self::Block => "block",
         }
-    }
-}
-
-impl Subject {
-    /// What kind of subject it is.
-    pub const fn kind(self) -> &'static str {
-        match self {
-            Self::Source(_) => "source",
-            Self::Port(_) => "port",
-            Self::Client(_) => "client",
-            Self::Network(_) => "network",
-            Self::Fleet => "fleet",
-            Self::Server => "server",
-        }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(source) => source.fmt(f),
-            Self::Port(port) => port.fmt(f),
-            Self::Client(id) => id.fmt(f),
-            Self::Network(network) => network.fmt(f),
-            Self::Fleet => f.write_str("fleet"),
-            Self::Server => f.write_str("server"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_is_an_ipv4_address_or_an_ipv6_64() {
-        let name = |text: &str| Source::of(text.parse().unwrap()).to_string();
-        assert_eq!(name("192.0.2.7"), "192.0.2.7");
-        assert_eq!(name("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(name("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
-        assert_eq!(name("fe80::3"), "fe80::3");
     }
 }

@@ -7,7 +7,9 @@
 //! Time, severity, subject, what happened, the detectors it tripped, the incident and what became
 //! of it. Names that clients chose have been made printable before they get here.
 
-use crate::server::alert::{Alert, Severity, Subject};
+use crate::server::alert::brief::{Brief, Named};
+use crate::server::alert::digest::{Counts, Digest, Others};
+use crate::server::alert::{Alert, Severity};
 
 /// The alert as one line, without its end.
 pub fn line(alert: &Alert) -> String {
@@ -20,7 +22,7 @@ pub fn line(alert: &Alert) -> String {
         "{} {:<6} {}  {}  [{}]  #{} {}",
         alert.time,
         severity(alert.severity),
-        subject(alert),
+        subject(&Named::of(alert)),
         alert.title,
         detectors.join(" "),
         alert.incident,
@@ -38,12 +40,59 @@ const fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn subject(alert: &Alert) -> String {
-    match (alert.subject, &alert.subject_name) {
-        (Subject::Port(port), _) => format!("port {port}"),
-        (Subject::Client(_), Some(name)) => format!("client {name}"),
-        (Subject::Client(id), None) => format!("client {id}"),
-        (Subject::Source(source), Some(name)) => format!("{source} (client {name})"),
-        (subject, _) => subject.to_string(),
+/// Whom or what it is about, in a word or three.
+fn subject(named: &Named) -> String {
+    let Named { kind, value, name } = named;
+    match (kind.as_str(), name) {
+        ("port", _) => format!("port {value}"),
+        ("client", Some(name)) => format!("client {name}"),
+        ("client", None) => format!("client {value}"),
+        ("source", Some(name)) => format!("{value} (client {name})"),
+        _ => value.clone(),
     }
+}
+
+/// A digest as one line, without its end.
+///
+/// ```text
+/// 2026-11-24T04:00:00Z DIGEST 57 alerts held since 2026-11-24T03:00:04Z: 12 open, 30 update, 15 close; 2 high, 55 low  [frequent-source 40 slow-scan 17]  #7Q2FK9XM HIGH 203.0.113.9 …  all: vft alerts
+/// ```
+pub fn digest(digest: &Digest) -> String {
+    let plural = if digest.alerts == 1 { "" } else { "s" };
+    let gravest: Vec<_> = digest.gravest.iter().map(gist).collect();
+    let more = match digest.others {
+        Others::None => "",
+        Others::Some => " …",
+    };
+    let actions = counts(&digest.by_action, |each, n| format!("{n} {}", each.name()));
+    let mut severities = counts(&digest.by_severity, |each, n| {
+        format!("{n} {}", each.name())
+    });
+    severities.reverse();
+    let detectors = counts(&digest.by_detector, |each, n| {
+        format!("{} {n}", each.name())
+    });
+    format!(
+        "{} DIGEST {} alert{plural} held since {}: {}; {}  [{}]  {}{more}  all: vft alerts",
+        digest.time,
+        digest.alerts,
+        digest.from,
+        actions.join(", "),
+        severities.join(", "),
+        detectors.join(" "),
+        gravest.join(", "),
+    )
+}
+
+fn counts<T>(counts: &Counts<T>, show: impl Fn(&T, u64) -> String) -> Vec<String> {
+    counts.iter().map(|(each, n)| show(each, *n)).collect()
+}
+
+fn gist(brief: &Brief) -> String {
+    format!(
+        "#{} {} {}",
+        brief.incident,
+        severity(brief.severity),
+        subject(&brief.subject)
+    )
 }

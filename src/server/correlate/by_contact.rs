@@ -188,7 +188,7 @@ impl Correlator {
             subject,
             statistic,
             evidence: &evidence,
-            origin: Origin::Elsewhere,
+            origin: Origin::Outside,
             received: case.now,
         };
         self.incidents.open(&finding, &self.clients, alerts);

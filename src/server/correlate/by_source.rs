@@ -203,15 +203,14 @@ impl Correlator {
             None => vec![Touch::from(&case.sighting)],
         };
         let evidence = self.sightings(&touches);
-        let inside = case.zone == Zone::Inside && !self.is_own(&case.sighting);
         let finding = Finding {
             subject: Subject::Source(case.source()),
             statistic,
             evidence: &evidence,
-            origin: if inside {
-                Origin::Inside
-            } else {
-                Origin::Elsewhere
+            origin: match case.zone {
+                Zone::Outside => Origin::Outside,
+                Zone::Inside if self.is_own(&case.sighting) => Origin::Elsewhere,
+                Zone::Inside => Origin::Inside,
             },
             received: case.now,
         };

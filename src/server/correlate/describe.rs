@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::server::alert::{
-    Action, Alert, Detector, Exactness, NamedClient, Sampled, Severity, Subject,
+    Action, Alert, Detector, Exactness, NamedClient, Sampled, Severity, Subject, Zone,
 };
 use crate::server::correlate::clients::{Clients, Farewell};
 use crate::server::correlate::incident::Incident;
-use crate::server::correlate::severity::Witnesses;
+use crate::server::correlate::severity::{Origin, Witnesses};
 use crate::server::correlate::tally::MAX_CONTACTS;
 use crate::server::correlate::words::{Words, span};
 
@@ -24,6 +24,7 @@ pub fn describe(incident: &Incident, action: Action, now: Timestamp, clients: &C
         incident,
         clients: &named,
         ports: &ports,
+        sources: &sources,
         now,
     };
     Alert {
@@ -43,6 +44,11 @@ pub fn describe(incident: &Incident, action: Action, now: Timestamp, clients: &C
                 client.map(|id| clients.name(id))
             }
             Subject::Port(_) | Subject::Network(_) | Subject::Fleet | Subject::Server => None,
+        },
+        zone: match incident.circumstances.origin {
+            Origin::Inside => Some(Zone::Inside),
+            Origin::Outside => Some(Zone::Outside),
+            Origin::Elsewhere => None,
         },
         first_seen: incident.first_seen,
         last_seen: incident.last_seen,

@@ -25,7 +25,9 @@ pub struct Circumstances {
 pub enum Origin {
     /// On a host that is ours, and not the one it has touched.
     Inside,
-    /// Elsewhere, or there are several.
+    /// On somebody else's.
+    Outside,
+    /// On the host that it has touched, or there are several.
     Elsewhere,
 }
 

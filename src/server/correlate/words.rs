@@ -1,10 +1,14 @@
 //! Incidents in words.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::event::Timestamp;
-use crate::server::alert::{Detector, Measure, NamedClient, Sampled, Statistic, Subject};
+use crate::server::alert::{
+    Detector, Exactness, Measure, NamedClient, Sampled, Statistic, Subject,
+};
 use crate::server::correlate::incident::Incident;
+use crate::server::correlate::severity::Origin;
 
 /// How many names or ports a line of text spells out.
 const SPELT_OUT: usize = 8;
@@ -18,6 +22,8 @@ pub struct Words<'a> {
     pub clients: &'a Sampled<NamedClient>,
     /// The ports it touched.
     pub ports: &'a Sampled<u16>,
+    /// Where it came from.
+    pub sources: &'a Sampled<IpAddr>,
     /// When it is spoken of.
     pub now: Timestamp,
 }
@@ -42,17 +48,27 @@ impl Words<'_> {
             | Subject::Network(_)
             | Subject::Fleet
             | Subject::Server => {
-                format!("from {}, ", many(incident.sources.count(), "source"))
+                format!("from {}, ", counted(self.sources, "source"))
             }
         };
         format!(
-            "{} {sources}on {}{}, over {}{}",
+            "{} {sources}on {}{}{}{}",
             many(incident.hits, "hit"),
             self.client_names(),
             self.port_list(),
-            span(incident.last_seen.since(incident.first_seen)),
+            self.duration(", over "),
             self.chance(),
         )
+    }
+
+    /// From the first hit to the last, behind this word; nothing if they came at once.
+    fn duration(&self, word: &str) -> String {
+        let duration = self.incident.last_seen.since(self.incident.first_seen);
+        if duration < Duration::from_millis(1) {
+            String::new()
+        } else {
+            format!("{word}{}", span(duration))
+        }
     }
 
     fn shortcoming(&self) -> String {
@@ -79,7 +95,7 @@ impl Words<'_> {
         } else {
             ""
         };
-        format!("{} ({names}{more})", many(self.clients.count, "client"))
+        format!("{} ({names}{more})", counted(self.clients, "client"))
     }
 
     fn port_list(&self) -> String {
@@ -118,6 +134,7 @@ impl Words<'_> {
         if !incident.opened_by.is_about_health() {
             let reasons = incident.statistics.values().filter_map(reason);
             return std::iter::once(self.touched())
+                .chain(self.place())
                 .chain(reasons)
                 .collect::<Vec<_>>()
                 .join(" ");
@@ -145,20 +162,42 @@ impl Words<'_> {
 
     fn touched(&self) -> String {
         let incident = self.incident;
+        let sources = counted(self.sources, "source");
+        let have = if self.sources.count == 1 {
+            "has"
+        } else {
+            "have"
+        };
         let whom = match incident.subject {
             Subject::Source(source) => format!("{source} has touched"),
-            Subject::Port(port) => format!("Several sources have, on port {port}, touched"),
-            Subject::Network(network) => format!("Sources of {network} have touched"),
+            Subject::Port(port) => format!("On port {port}, {sources} {have} touched"),
+            Subject::Network(network) => format!("{sources} of {network} {have} touched"),
             Subject::Client(_) | Subject::Fleet | Subject::Server => {
-                "Several sources have touched".to_owned()
+                format!("{sources} {have} touched")
             }
         };
         format!(
-            "{whom} {} that nothing legitimate uses, {}, within {}.",
-            many(incident.traps(), "trap"),
+            "{whom} {} that nothing legitimate uses, {}{}.",
+            self.traps(),
             many(incident.hits, "time"),
-            span(incident.last_seen.since(incident.first_seen)),
+            self.duration(", within "),
         )
+    }
+
+    /// How many traps were touched: each port and each client is one at least.
+    fn traps(&self) -> String {
+        let told_apart = u64::try_from(self.incident.traps()).unwrap_or(u64::MAX);
+        let traps = told_apart.max(self.ports.count).max(self.clients.count);
+        more_or_less(traps, self.incident.contacts.exactness(), "trap")
+    }
+
+    /// That its source is inside, which raises its severity, unless a detector says so.
+    fn place(&self) -> Option<String> {
+        let statistics = &self.incident.statistics;
+        let moves = statistics.get(&Detector::LateralMovement);
+        let said = moves.is_some_and(|it| it.measure == Measure::Touch);
+        let inside = self.incident.circumstances.origin == Origin::Inside;
+        (inside && !said).then(|| "It is a host of the inside.".to_owned())
     }
 }
 
@@ -198,7 +237,7 @@ fn reason(statistic: &Statistic) -> Option<String> {
                 .to_owned(),
         ),
         (_, Measure::Days { days, within, .. }) => {
-            Some(format!("It was there on {days} of the last {within} days."))
+            Some(format!("It has come on {days} days within {within}."))
         }
         (_, Measure::Silence(silence)) => Some(format!(
             "It had an incident before and was silent for {}.",
@@ -248,12 +287,54 @@ fn many(count: impl TryInto<u64>, noun: &str) -> String {
     }
 }
 
-/// To the second, and below that to the millisecond.
+/// How many there are, if that is known.
+fn counted<T>(sampled: &Sampled<T>, noun: &str) -> String {
+    more_or_less(sampled.count, sampled.exactness, noun)
+}
+
+/// `1 trap`, `256 traps or more`.
+fn more_or_less(count: u64, exactness: Exactness, noun: &str) -> String {
+    let many = many(count, noun);
+    match exactness {
+        Exactness::Exact => many,
+        Exactness::AtLeast => format!("{many} or more"),
+    }
+}
+
+/// To the millisecond, from a second on to the second, from an hour on to the minute, and from a day
+/// on to the hour, which are told in days however many there are.
 pub fn span(span: Duration) -> String {
-    let rounded = if span >= Duration::from_secs(1) {
-        Duration::from_secs(span.as_secs())
-    } else {
-        Duration::from_millis(u64::from(span.subsec_millis()))
+    let seconds = span.as_secs();
+    let (days, hours) = (seconds / 86_400, seconds % 86_400 / 3600);
+    let rounded = match seconds {
+        0 => Duration::from_millis(u64::from(span.subsec_millis())),
+        1..3600 => Duration::from_secs(seconds),
+        3600..86_400 => Duration::from_secs(seconds / 60 * 60),
+        _ if hours == 0 => return many(days, "day"),
+        _ => return format!("{} {hours}h", many(days, "day")),
     };
     humantime::format_duration(rounded).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_no_precision_that_nobody_needs() {
+        let spans = [0, 59, 3599, 3661, 86_399, 86_400, 90_000, 5_000_000];
+        let spans = spans.map(|seconds| span(Duration::from_secs(seconds)));
+        let expected = [
+            "0s",
+            "59s",
+            "59m 59s",
+            "1h 1m",
+            "23h 59m",
+            "1 day",
+            "1 day 1h",
+            "57 days 20h",
+        ];
+        assert_eq!(spans, expected);
+        assert_eq!(span(Duration::from_micros(2500)), "2ms");
+    }
 }

@@ -11,14 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::server::Network;
 
-/// Where a source is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zone {
-    /// Among the fleet and its neighbours.
-    Inside,
-    /// Anywhere else.
-    Outside,
-}
+pub use crate::server::alert::Zone;
 
 /// The networks that are inside, each as its address and its mask: every event is held against all
 /// of them.

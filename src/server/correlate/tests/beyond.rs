@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::config::server::ServerSettings;
 use crate::event::ClientId;
-use crate::server::alert::{Action, Alert, Detector, Severity, Subject, json};
+use crate::server::alert::{Action, Alert, Detector, Severity, Subject, Zone, json};
 use crate::server::correlate::tests::{GIVEN, SCANNER, Story, at};
 
 const HOUR: u64 = 3600;
@@ -71,6 +71,7 @@ fn a_host_inside_that_touches_smb_is_told_of_at_once_with_the_way_that_led_to_it
     assert_eq!(alert.detectors, [Detector::LateralMovement]);
     assert_eq!(alert.subject_name.as_deref(), Some("web-1"));
     assert_eq!(alert.severity, Severity::High);
+    assert_eq!(alert.zone, Some(Zone::Inside));
     let chain = format!("{SCANNER} → client web-1 → client web-2");
     assert!(alert.notes.contains(&chain), "{:?}", alert.notes);
 }
