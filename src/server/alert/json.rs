@@ -32,8 +32,13 @@ use crate::server::alert::{
 
 /// The alert as one line of JSON, without its end.
 pub fn line(alert: &Alert) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&Record::new(alert))
+    let mut line = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut line, &Record::new(alert))?;
+    String::from_utf8(line).map_err(serde::ser::Error::custom)
 }
+
+/// Few lines have more bytes.
+const USUAL: usize = 2048;
 
 #[derive(Serialize)]
 struct Record<'a> {

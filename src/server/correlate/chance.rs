@@ -179,15 +179,15 @@ mod tests {
                     port: contact,
                     count: 1,
                 };
-                tier.visit(&Visit {
+                let visit = Visit {
                     key: Key::network(Network::of(sighting.source)),
                     touch: Touch::from(&sighting),
                     proof: Proof::Connected,
-                    entry: Entrance::Open,
                     rule: &rule,
                     model: chance.model(),
                     now: sighting.at,
-                });
+                };
+                tier.visit(&visit, || Entrance::Open);
                 chance.contact();
                 chance.calibrate(&tier, sighting.at);
             }

@@ -1,17 +1,18 @@
 //! Incidents that are closed, for as long as they have a bearing on later ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::server::alert::{Detector, Severity};
 use crate::server::correlate::incidents::Key;
+use crate::server::correlate::table::Fast;
 
 /// Closed incidents, the latest one of each subject.
 #[derive(Debug)]
 pub struct Dormant {
     bound: usize,
-    closed: BTreeMap<Key, Closed>,
+    closed: HashMap<Key, Closed, Fast>,
     by_time: BTreeSet<(Timestamp, Key)>,
 }
 
@@ -68,11 +69,12 @@ pub const FOR_EACH_OPEN: usize = 16;
 pub const MEMORY: Duration = Duration::from_secs(365 * 86_400);
 
 impl Dormant {
-    /// Room for `bound` incidents; beyond, the one closed first is forgotten.
-    pub const fn new(bound: usize) -> Self {
+    /// Room for `bound` incidents, which are found by these hashes; beyond, the one closed first is
+    /// forgotten.
+    pub fn new(bound: usize, hashes: Fast) -> Self {
         Self {
             bound,
-            closed: BTreeMap::new(),
+            closed: HashMap::with_hasher(hashes),
             by_time: BTreeSet::new(),
         }
     }
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten_when_there_are_too_many_or_after_a_year() {
         let key = |port| Key::Scan(Subject::Port(port));
-        let mut dormant = Dormant::new(2);
+        let mut dormant = Dormant::new(2, Fast::default());
         (1..=3).for_each(|day| dormant.put(key(day), closed(day.into())));
         assert_eq!(dormant.get(key(1)), None);
         assert_eq!(dormant.get(key(2)), Some(&closed(2)));

@@ -135,11 +135,11 @@ impl Incidents {
         Self {
             bound,
             spans,
-            open: HashMap::with_hasher(hashes),
+            open: HashMap::with_hasher(hashes.clone()),
             scans: 0,
             timers: BTreeSet::new(),
             touched: Vec::new(),
-            dormant: Dormant::new(bound.saturating_mul(FOR_EACH_OPEN)),
+            dormant: Dormant::new(bound.saturating_mul(FOR_EACH_OPEN), hashes),
             doubtful: BTreeSet::new(),
             unopened: 0,
             room_sought: Timestamp::default(),

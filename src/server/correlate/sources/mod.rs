@@ -83,34 +83,35 @@ impl Sources {
 
     /// Takes in a hit.
     pub fn visit(&mut self, sighting: &Sighting, zone: Zone, glass: &Glass<'_>) -> Sight {
-        let network = Network::of(sighting.source);
-        let crowd = self.secret.hash(Key::network(network).number()).bits();
         let tier = match zone {
             Zone::Inside => &mut self.inside,
             Zone::Outside => &mut self.outside,
         };
         let quota = tier.capacity() / 8;
-        let welcome = zone == Zone::Inside || !self.crowds.is_full(crowd);
-        let introduced = self.introductions.of(sighting.handle, glass.now);
-        let entry = if welcome && introduced < quota {
-            Entrance::Open
-        } else {
-            Entrance::Shut
+        let entrance = || {
+            let introduced = self.introductions.of(sighting.handle, glass.now);
+            let crowded =
+                zone == Zone::Outside && self.crowds.is_full(crowd(self.secret, sighting.source));
+            if crowded || introduced >= quota {
+                Entrance::Shut
+            } else {
+                Entrance::Open
+            }
         };
-        let sight = tier.visit(&Visit {
+        let visit = Visit {
             key: Key::source(Source::of(sighting.source)),
             touch: Touch::from(sighting),
             proof: glass.proof,
-            entry,
             rule: glass.rule,
             model: glass.model,
             now: glass.now,
-        });
+        };
+        let sight = tier.visit(&visit, entrance);
         if sight.arrival != Arrival::None {
             self.introductions.count(sighting.handle, glass.now);
         }
         if zone == Zone::Outside {
-            self.count_crowds(crowd, sight.arrival);
+            self.count_crowds(sighting.source, sight.arrival);
         }
         sight
     }
@@ -118,15 +119,15 @@ impl Sources {
     /// Takes in a first contact of a network, and says which suspect it is if it has a place and
     /// the contact is new to the network too.
     pub fn visit_network(&mut self, sighting: &Sighting, glass: &Glass<'_>) -> Option<&Suspect> {
-        let sight = self.networks.visit(&Visit {
+        let visit = Visit {
             key: Key::network(Network::of(sighting.source)),
             touch: Touch::from(sighting),
             proof: glass.proof,
-            entry: Entrance::Open,
             rule: glass.rule,
             model: glass.model,
             now: glass.now,
-        });
+        };
+        let sight = self.networks.visit(&visit, || Entrance::Open);
         match sight.novelty {
             Novelty::First => self.networks.get(sight.place?),
             Novelty::Repeat => None,
@@ -162,18 +163,23 @@ impl Sources {
         }
     }
 
-    fn count_crowds(&mut self, crowd: u64, arrival: Arrival) {
+    fn count_crowds(&mut self, newcomer: IpAddr, arrival: Arrival) {
         match arrival {
             Arrival::None => return,
             Arrival::Newcomer => {}
             Arrival::Displacing(gone) => {
-                let network = Network::of(gone.address());
-                let crowd = self.secret.hash(Key::network(network).number()).bits();
-                self.crowds.leave(crowd);
+                self.crowds.leave(crowd(self.secret, gone.address()));
             }
         }
-        self.crowds.enter(crowd);
+        self.crowds.enter(crowd(self.secret, newcomer));
     }
+}
+
+/// By what sources of one network are counted.
+fn crowd(secret: Secret, source: IpAddr) -> u64 {
+    secret
+        .hash(Key::network(Network::of(source)).number())
+        .bits()
 }
 
 /// How many places sources of one network have, at most: a counter for each of many groups of

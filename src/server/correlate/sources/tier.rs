@@ -56,8 +56,6 @@ pub struct Visit<'a> {
     pub touch: Touch,
     /// What it shows of its source.
     pub proof: Proof,
-    /// Whether it may take up a place if it has none.
-    pub entry: Entrance,
     /// The rule about frequent hits.
     pub rule: &'a Rule,
     /// The statistic of first contacts.
@@ -131,11 +129,11 @@ impl Tier {
         }
     }
 
-    /// Takes in a hit.
-    pub fn visit(&mut self, visit: &Visit<'_>) -> Sight {
+    /// Takes in a hit. Whether who has no place may take one up is only asked when there is one.
+    pub fn visit(&mut self, visit: &Visit<'_>, entrance: impl Fn() -> Entrance) -> Sight {
         let hash = self.secret.hash(visit.key.number());
         let Some(place) = self.vault.find(hash, visit.key) else {
-            return self.newcomer(hash, visit);
+            return self.newcomer(hash, visit, entrance);
         };
         let Some(suspect) = self.vault.get_mut(place) else {
             return Sight::outside(Novelty::Repeat, visit);
@@ -206,10 +204,17 @@ impl Tier {
         self.sieve.error(contacts)
     }
 
-    fn newcomer(&mut self, hash: Hash, visit: &Visit<'_>) -> Sight {
+    fn newcomer(
+        &mut self,
+        hash: Hash,
+        visit: &Visit<'_>,
+        entrance: impl Fn() -> Entrance,
+    ) -> Sight {
         let expired = visit.now.before(MEMORY);
-        let entrance = self.entrance(visit);
-        if entrance == Entrance::Open && self.vault.has_room(hash, expired) {
+        let too_many = self.has_too_many(visit);
+        let is_open = || !too_many && entrance() == Entrance::Open;
+        let room = self.vault.has_room(hash, expired);
+        if room && is_open() {
             return self.admit(hash, visit, 0, 0);
         }
         let pair = hash.with(visit.touch.trap().number());
@@ -219,7 +224,7 @@ impl Tier {
         let estimate = self.sieve.add(hash, visit.now);
         self.counts.outside += 1;
         let strength = estimate.saturating_sub(self.noise.level(&self.sieve));
-        if entrance == Entrance::Open && strength > 1 {
+        if !room && strength > 1 && is_open() {
             self.admit(hash, visit, strength, estimate)
         } else {
             Sight::stranger(estimate, visit)
@@ -261,12 +266,8 @@ impl Tier {
     }
 
     /// Sources of bare packets, which can bear anybody's address, get a quarter of the places.
-    fn entrance(&self, visit: &Visit<'_>) -> Entrance {
-        let too_many = self.packets_only >= self.vault.capacity() / 4;
-        match visit.proof {
-            Proof::PacketsOnly if too_many => Entrance::Shut,
-            Proof::PacketsOnly | Proof::Connected => visit.entry,
-        }
+    fn has_too_many(&self, visit: &Visit<'_>) -> bool {
+        visit.proof == Proof::PacketsOnly && self.packets_only >= self.vault.capacity() / 4
     }
 }
 
@@ -339,15 +340,15 @@ mod tests {
                 port,
                 count: 1,
             };
-            self.tier.visit(&Visit {
+            let visit = Visit {
                 key: Key::source(Source::of(sighting.source)),
                 touch: Touch::from(&sighting),
                 proof,
-                entry: Entrance::Open,
                 rule: &self.rule,
                 model: &self.model,
                 now,
-            })
+            };
+            self.tier.visit(&visit, || Entrance::Open)
         }
 
         fn contacts(&self, sight: Sight) -> Option<u32> {

@@ -33,10 +33,10 @@ pub trait Entry {
 /// from the entries, close together.
 #[derive(Debug)]
 pub struct Vault<E> {
-    /// By bucket and place, 32 bits of the hash of what is there.
-    tags: Vec<[u32; WAYS]>,
-    /// By bucket, a time before which none of its entries was last seen, in microseconds.
-    oldest: Vec<u64>,
+    /// Of each bucket, 32 bits of the hash of what is in each place, 0 if it is free; and a time
+    /// before which none of its entries was last seen, in microseconds. Zeros, so that no memory
+    /// is used before it is needed.
+    heads: Vec<([u32; WAYS], u64)>,
     buckets: Vec<Option<Box<[E]>>>,
     len: usize,
 }
@@ -64,8 +64,7 @@ impl<E: Entry + Clone> Vault<E> {
     pub fn new(capacity: usize) -> Self {
         let buckets = capacity.div_ceil(WAYS).max(1);
         Self {
-            tags: vec![[0; WAYS]; buckets],
-            oldest: vec![0; buckets],
+            heads: vec![([0; WAYS], 0); buckets],
             buckets: vec![None; buckets],
             len: 0,
         }
@@ -84,8 +83,9 @@ impl<E: Entry + Clone> Vault<E> {
     /// Where the entry of `key` is.
     pub fn find(&self, hash: Hash, key: E::Key) -> Option<Place> {
         let bucket = self.bucket_of(hash);
-        let tag = hash.tag();
-        let mut tagged = self.tags.get(bucket)?.iter().enumerate();
+        let tag = tag(hash);
+        let (tags, _) = self.heads.get(bucket)?;
+        let mut tagged = tags.iter().enumerate();
         let found = tagged.find(|(way, known)| {
             **known == tag
                 && self
@@ -111,7 +111,22 @@ impl<E: Entry + Clone> Vault<E> {
     /// `expired`.
     pub fn has_room(&mut self, hash: Hash, expired: Timestamp) -> bool {
         let bucket = self.bucket_of(hash);
-        self.entries(bucket).len() < WAYS || self.has_expired(bucket, expired)
+        let Some((tags, oldest)) = self.heads.get(bucket) else {
+            return false;
+        };
+        if tags.contains(&0) {
+            return true;
+        }
+        // What cannot have expired is not looked at: this is asked for every newcomer.
+        if *oldest >= expired.as_micros() {
+            return false;
+        }
+        let seen = self.entries(bucket).iter().map(Entry::last_seen).min();
+        let seen = seen.unwrap_or_default();
+        if let Some((_, oldest)) = self.heads.get_mut(bucket) {
+            *oldest = seen.as_micros();
+        }
+        seen < expired
     }
 
     /// Takes an entry in, in a free place, or in the place of one last seen before `expired`, or
@@ -131,7 +146,7 @@ impl<E: Entry + Clone> Vault<E> {
             Some((place, known)) => {
                 let gone = std::mem::replace(known, entry);
                 self.set_tag(bucket, place.way, hash);
-                if let Some(oldest) = self.oldest.get_mut(bucket) {
+                if let Some((_, oldest)) = self.heads.get_mut(bucket) {
                     *oldest = seen.min(*oldest);
                 }
                 Room::Made(place, gone)
@@ -154,21 +169,6 @@ impl<E: Entry + Clone> Vault<E> {
         entries.unwrap_or_default()
     }
 
-    /// Whether an entry was last seen before `expired`. None of them is looked at before it is
-    /// possible: that is said for every newcomer to a full bucket.
-    fn has_expired(&mut self, bucket: usize, expired: Timestamp) -> bool {
-        let known = self.oldest.get(bucket).copied().unwrap_or(0);
-        if known >= expired.as_micros() {
-            return false;
-        }
-        let seen = self.entries(bucket).iter().map(Entry::last_seen).min();
-        let seen = seen.unwrap_or_default();
-        if let Some(oldest) = self.oldest.get_mut(bucket) {
-            *oldest = seen.as_micros();
-        }
-        seen < expired
-    }
-
     /// Adds an entry to a bucket, which takes up no more memory than it needs.
     fn push(&mut self, bucket: usize, entry: E) {
         if let Some(slot) = self.buckets.get_mut(bucket) {
@@ -181,11 +181,15 @@ impl<E: Entry + Clone> Vault<E> {
     }
 
     fn set_tag(&mut self, bucket: usize, way: usize, hash: Hash) {
-        let tags = self.tags.get_mut(bucket);
-        if let Some(tag) = tags.and_then(|tags| tags.get_mut(way)) {
-            *tag = hash.tag();
+        let head = self.heads.get_mut(bucket);
+        if let Some(known) = head.and_then(|(tags, _)| tags.get_mut(way)) {
+            *known = tag(hash);
         }
     }
+}
+
+fn tag(hash: Hash) -> u32 {
+    hash.tag().max(1)
 }
 
 /// Which entry of a full bucket gives way: one last seen before `expired`, or the weakest one.
