@@ -35,6 +35,8 @@ enum Base<'a> {
     WithoutLog,
     /// Any bytes.
     Any(&'a [u8], &'a [u8]),
+    /// A store of the first version of the format.
+    Earlier,
 }
 
 /// Four bytes of a file are overwritten.
@@ -70,6 +72,9 @@ static SOUND: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     ["store.db", "store.db-wal"].map(|name| fs::read(folder.path().join(name)).unwrap())
 });
 
+/// It never changes: other programs have written it.
+static EARLIER: &[u8] = include_bytes!("../../tests/data/store/version-1.db");
+
 fuzz_target!(|input: Input<'_>| {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
@@ -94,7 +99,7 @@ fuzz_target!(|input: Input<'_>| {
 
 /// How far each client has come, after a look at all there is.
 fn read(path: &Path, input: &Input<'_>) -> BTreeMap<u8, u64> {
-    let ours = !matches!(input.base, Base::Any(..));
+    let ours = matches!(input.base, Base::Sound | Base::WithoutLog);
     let reader = Reader::open(path).unwrap();
     let mut last = BTreeMap::<_, u64>::new();
     let look = |read: &Event, _: &str| {
@@ -130,6 +135,7 @@ fn put(path: &Path, input: &Input<'_>) {
         Base::Sound => SOUND.clone(),
         Base::WithoutLog => [SOUND[0].clone(), Vec::new()],
         Base::Any(database, log) => [database.to_vec(), log.to_vec()],
+        Base::Earlier => [EARLIER.to_vec(), Vec::new()],
     };
     for Damage { file, at, with } in &input.damage {
         let bytes = match file {
