@@ -9,14 +9,18 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use rusqlite::Connection;
 use vft::fuzzing::event::{ClientId, Event, Hit, Probe, Timestamp};
+use vft::fuzzing::restore::restore;
+use vft::fuzzing::server::ServerSettings;
 use vft::fuzzing::store::reader::{More, Reader, Selection, Which};
 use vft::fuzzing::store::record::{AlertRecord, Change};
 use vft::fuzzing::store::{StoreError, apply, mend};
+use vft::fuzzing::value::Size;
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
@@ -53,6 +57,8 @@ enum File {
     Log,
 }
 
+/// When the first hit came, in microseconds.
+const TIME: u64 = 1_795_000_000_000_000;
 const CLIENTS: u8 = 4;
 const HITS: u64 = 40;
 
@@ -115,8 +121,7 @@ fn read(path: &Path, input: &Input<'_>) -> BTreeMap<u8, u64> {
     for incident in reader.incidents(Which::All).unwrap() {
         reader.alerts(&incident.id).unwrap();
     }
-    reader.undelivered().unwrap();
-    reader.last_alert().unwrap();
+    start(&reader);
     let mut come = BTreeMap::new();
     for client in reader.clients().unwrap() {
         let [key, ..] = client.id.0;
@@ -128,6 +133,14 @@ fn read(path: &Path, input: &Input<'_>) -> BTreeMap<u8, u64> {
         come.insert(key, client.progress);
     }
     come
+}
+
+/// What a server does with it at its start.
+fn start(reader: &Reader) {
+    let mut settings = ServerSettings::default();
+    settings.memory = Size::mib(0);
+    let now = Timestamp::from_micros(TIME).after(Duration::from_secs(3600));
+    restore(reader, &settings, now).unwrap();
 }
 
 fn put(path: &Path, input: &Input<'_>) {
@@ -162,7 +175,7 @@ fn write(database: &mut Connection, change: &Change) -> rusqlite::Result<()> {
 fn report(client: u8, first: u64, count: u64) -> Change {
     let last = first + count - 1;
     let number = last * u64::from(CLIENTS) + u64::from(client);
-    let time = Timestamp::from_micros(1_795_000_000_000_000 + last);
+    let time = Timestamp::from_micros(TIME + last);
     Change::Events {
         client: ClientId([client; 16]),
         events: (first..=last)
@@ -187,7 +200,7 @@ fn report(client: u8, first: u64, count: u64) -> Change {
 
 /// The hit with this number of this client: all of it follows from these two.
 fn event(client: u8, sequence: u64) -> Event {
-    let time = Timestamp::from_micros(1_795_000_000_000_000 + sequence);
+    let time = Timestamp::from_micros(TIME + sequence);
     Event {
         client: ClientId([client; 16]),
         sequence,
