@@ -8,7 +8,7 @@ pub use crate::client::{backlog, identity, open_ports, spool};
 pub use crate::config::{ConfigError, client, detectors, file, ports, secret, server, value};
 pub use crate::net::{link, permits};
 pub use crate::server::session::{self as server_session, handshake as server_handshake, refusal};
-pub use crate::server::{alert, correlate, intake, store};
+pub use crate::server::{alert, correlate, intake, restore, store};
 pub use crate::wire::{auth, frame, message};
 
 /// What is counted.

@@ -5,7 +5,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use vft::fuzzing::correlate::silent_client::ALONE;
 use vft::fuzzing::detectors::Frequency;
 use vft::fuzzing::event::{ClientId, Event, Hit, Probe, Timestamp};
 use vft::fuzzing::server::{Correlation, ServerSettings};
-use vft::fuzzing::value::{Size, Span, Threshold};
+use vft::fuzzing::value::{Positive, Size, Span, Threshold};
 
 #[derive(Arbitrary, Debug)]
 struct Settings {
@@ -87,6 +87,21 @@ enum Step {
     Tick,
     Reload,
     Flush,
+    /// Clients say in their heartbeats that they hold these traps.
+    Holds {
+        client: u8,
+        others: u8,
+        port: u8,
+        count: u8,
+    },
+    LivesAt {
+        client: u8,
+        address: From,
+    },
+    Cloned {
+        client: u8,
+    },
+    FellShort,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -94,6 +109,7 @@ enum Of {
     Sources,
     Clients,
     Ports,
+    SourcesAndClients,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -117,6 +133,15 @@ enum At {
     Now,
     Off(i16),
     Any(u64),
+}
+
+impl From {
+    const fn address(self) -> IpAddr {
+        match self {
+            Self::Near(number) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)),
+            Self::Any(address) => address.to_canonical(),
+        }
+    }
 }
 
 /// What the handshake lets through is printable.
@@ -250,21 +275,42 @@ impl World {
             Step::Tick => self.engine.tick(self.now, &mut self.alerts),
             Step::Reload => self.engine.reload(&reloaded.build()),
             Step::Flush => self.engine.flush(self.now, &mut self.alerts),
+            Step::Holds {
+                client,
+                others,
+                port,
+                count,
+            } => {
+                let last = port.saturating_add(count % 8);
+                let ports: Vec<_> = (port..=last).map(u16::from).collect();
+                for n in 0..=u16::from(others) % MAX_CLIENTS as u16 {
+                    let client = id(client, n);
+                    let _room = self.engine.welcome(client, "web-9", self.now);
+                    self.engine.owns(client, &ports);
+                }
+            }
+            Step::LivesAt { client, address } => {
+                self.engine.lives_at(id(client, 0), address.address());
+            }
+            Step::Cloned { client } => self.engine.cloned(id(client, 0), self.now),
+            Step::FellShort => self
+                .engine
+                .fell_short("a disk is full".to_owned(), self.now),
         }
     }
 
     fn event(&mut self, seen: Seen, n: u16, of: Of) {
         self.left = self.left.saturating_sub(1);
-        let mut source = match seen.source {
-            From::Near(number) => IpAddr::from([192, 0, 2, number]),
-            From::Any(address) => address.to_canonical(),
-        };
+        let mut source = seen.source.address();
         let (mut client, mut port) = (id(seen.client, 0), u16::from(seen.port));
         match of {
             Of::Sources => source = other(source, n),
-            Of::Clients => {
+            Of::Clients | Of::SourcesAndClients => {
                 client = id(seen.client, n);
                 let _room = self.engine.welcome(client, "web-8", self.now);
+                if matches!(of, Of::SourcesAndClients) {
+                    source = other(source, n);
+                }
             }
             Of::Ports => port = (port + n) % 256,
         }
@@ -344,6 +390,9 @@ impl Settings {
         settings.detectors.silent_client.enabled = self.silence;
         settings.detectors.silent_client.missed = Threshold::new(self.missed.into());
         settings.limits.heartbeat = Span::seconds(u64::from(self.heartbeat) % 3600);
+        // Few clients cannot share work so well that it is no chance.
+        settings.detectors.coordinated_scan.min_sources = Threshold::new(self.missed.into());
+        settings.detectors.coordinated_scan.chance = Positive::new(0.5);
         settings.limits.clients = 1 + u32::from(self.clients) % MAX_CLIENTS;
         settings.memory = match self.memory {
             Memory::Some => Size::mib(1),

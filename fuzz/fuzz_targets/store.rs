@@ -9,14 +9,18 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use rusqlite::Connection;
 use vft::fuzzing::event::{ClientId, Event, Hit, Probe, Timestamp};
+use vft::fuzzing::restore::restore;
+use vft::fuzzing::server::ServerSettings;
 use vft::fuzzing::store::reader::{More, Reader, Selection, Which};
 use vft::fuzzing::store::record::{AlertRecord, Change};
 use vft::fuzzing::store::{StoreError, apply, mend};
+use vft::fuzzing::value::Size;
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
@@ -35,6 +39,8 @@ enum Base<'a> {
     WithoutLog,
     /// Any bytes.
     Any(&'a [u8], &'a [u8]),
+    /// A store of the first version of the format.
+    Earlier,
 }
 
 /// Four bytes of a file are overwritten.
@@ -51,6 +57,8 @@ enum File {
     Log,
 }
 
+/// When the first hit came, in microseconds.
+const TIME: u64 = 1_795_000_000_000_000;
 const CLIENTS: u8 = 4;
 const HITS: u64 = 40;
 
@@ -69,6 +77,9 @@ static SOUND: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     }
     ["store.db", "store.db-wal"].map(|name| fs::read(folder.path().join(name)).unwrap())
 });
+
+/// It never changes: other programs have written it.
+static EARLIER: &[u8] = include_bytes!("../../tests/data/store/version-1.db");
 
 fuzz_target!(|input: Input<'_>| {
     let folder = tempfile::tempdir().unwrap();
@@ -94,7 +105,7 @@ fuzz_target!(|input: Input<'_>| {
 
 /// How far each client has come, after a look at all there is.
 fn read(path: &Path, input: &Input<'_>) -> BTreeMap<u8, u64> {
-    let ours = !matches!(input.base, Base::Any(..));
+    let ours = matches!(input.base, Base::Sound | Base::WithoutLog);
     let reader = Reader::open(path).unwrap();
     let mut last = BTreeMap::<_, u64>::new();
     let look = |read: &Event, _: &str| {
@@ -110,8 +121,7 @@ fn read(path: &Path, input: &Input<'_>) -> BTreeMap<u8, u64> {
     for incident in reader.incidents(Which::All).unwrap() {
         reader.alerts(&incident.id).unwrap();
     }
-    reader.undelivered().unwrap();
-    reader.last_alert().unwrap();
+    start(&reader);
     let mut come = BTreeMap::new();
     for client in reader.clients().unwrap() {
         let [key, ..] = client.id.0;
@@ -125,11 +135,20 @@ fn read(path: &Path, input: &Input<'_>) -> BTreeMap<u8, u64> {
     come
 }
 
+/// What a server does with it at its start.
+fn start(reader: &Reader) {
+    let mut settings = ServerSettings::default();
+    settings.memory = Size::mib(0);
+    let now = Timestamp::from_micros(TIME).after(Duration::from_secs(3600));
+    restore(reader, &settings, now).unwrap();
+}
+
 fn put(path: &Path, input: &Input<'_>) {
     let [mut database, mut log] = match input.base {
         Base::Sound => SOUND.clone(),
         Base::WithoutLog => [SOUND[0].clone(), Vec::new()],
         Base::Any(database, log) => [database.to_vec(), log.to_vec()],
+        Base::Earlier => [EARLIER.to_vec(), Vec::new()],
     };
     for Damage { file, at, with } in &input.damage {
         let bytes = match file {
@@ -156,7 +175,7 @@ fn write(database: &mut Connection, change: &Change) -> rusqlite::Result<()> {
 fn report(client: u8, first: u64, count: u64) -> Change {
     let last = first + count - 1;
     let number = last * u64::from(CLIENTS) + u64::from(client);
-    let time = Timestamp::from_micros(1_795_000_000_000_000 + last);
+    let time = Timestamp::from_micros(TIME + last);
     Change::Events {
         client: ClientId([client; 16]),
         events: (first..=last)
@@ -181,7 +200,7 @@ fn report(client: u8, first: u64, count: u64) -> Change {
 
 /// The hit with this number of this client: all of it follows from these two.
 fn event(client: u8, sequence: u64) -> Event {
-    let time = Timestamp::from_micros(1_795_000_000_000_000 + sequence);
+    let time = Timestamp::from_micros(TIME + sequence);
     Event {
         client: ClientId([client; 16]),
         sequence,
