@@ -1,5 +1,6 @@
-//! Recorded events through `vft replay`: how many a second, in how much memory, and whether ten
-//! times as many take ten times as long.
+//! Recorded events through `vft replay`: how many in a second of one core, in how much memory, and
+//! whether ten times as many take ten times as long; beside it the engine alone, with a million
+//! sources that come again and again, and with none that does.
 //!
 //! `cargo bench --bench replay [-- [--rounds N] [--events N]]`; `docs/performance.md` says how to
 //! read what it prints.
@@ -8,7 +9,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::disallowed_methods,
     clippy::print_stdout,
     reason = "a benchmark that cannot go on says so by panicking"
 )]
@@ -20,10 +20,11 @@ mod support {
 
 use std::fs::{File, read_to_string};
 use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::park_timeout;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,46 +45,54 @@ fn main() {
     let defaults = folder.path().join("defaults.toml");
     std::fs::write(&defaults, "").unwrap();
     println!(
-        "\n{:>10} {:>6} {:>12} | {:>12} {:>8} {:>8} | {:>12} {:>8} {:>8} {:>8}",
-        "", "", "lines alone", "reading", "", "", "correlating", "", "", ""
+        "\n{:>6} {:>10} {:>12} | {:>12} {:>8} | {:>12} {:>8} {:>8} | {:>12}",
+        "", "", "lines alone", "reading", "", "correlating", "", "", "engine alone"
     );
     println!(
-        "{:>10} {:>6} {:>12} | {:>12} {:>8} {:>8} | {:>12} {:>8} {:>8} {:>8}",
-        "events",
-        "MiB",
-        "lines/s",
-        "events/s",
-        "µs each",
-        "MiB",
-        "events/s",
-        "µs each",
-        "MiB",
-        "alerts"
+        "{:>6} {:>10} {:>12} | {:>12} {:>8} | {:>12} {:>8} {:>8} | {:>12}",
+        "shape", "events", "lines/s", "events/s", "MiB", "events/s", "MiB", "alerts", "events/s"
     );
-    let mut events = 10_000.min(most);
-    while events <= most {
+    let mut sizes = vec![10_000.min(most)];
+    while sizes[sizes.len() - 1] * 10 <= most {
+        sizes.push(sizes[sizes.len() - 1] * 10);
+    }
+    let mixed = sizes.into_iter().map(|events| (Shape::Mixed, events));
+    let plain = [Shape::Live, Shape::New].map(|shape| (shape, (most / 10 * 3).max(10_000)));
+    for (shape, events) in mixed.chain(plain) {
         let file = folder.path().join("events.csv");
-        let bytes = record(&file, events);
+        record(&file, shape, events);
         // A long file is its own average.
         let rounds = if events > 1_000_000 {
             rounds.min(2)
         } else {
             rounds
         };
-        let floor = Figures::new((0..rounds).map(|_| f64::from(events) / lines_alone(&file)));
+        let floor = lines_alone(&file, rounds);
         let reading = series(&file, &reading, events, rounds);
         let correlating = series(&file, &defaults, events, rounds);
         println!(
-            "{events:>10} {:>6.1} {:>12.0} | {reading} | {correlating} {:>8}",
-            mebi(bytes),
-            floor.percentile(50),
+            "{:>6} {events:>10} {:>12.0} | {reading} | {correlating} {:>8} | {:>12.0}",
+            format!("{shape:?}").to_lowercase(),
+            f64::from(events) / floor,
             correlating.alerts,
+            1.0 / (1.0 / correlating.rate - 1.0 / reading.rate),
         );
-        events *= 10;
     }
 }
 
-/// Medians of several replays, and the most memory of any.
+/// What a file holds: so many events, a hundred a second on 200 clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// One half single touches by a million hosts of the inside, the other scanners among them, each
+    /// of which touches some traps: a great many incidents.
+    Mixed,
+    /// A million sources outside, each of which comes again and again to the same trap.
+    Live,
+    /// Each event from a source outside that never comes again.
+    New,
+}
+
+/// Events in a second of CPU time over several replays, and the most memory of any.
 struct Series {
     rate: f64,
     memory: f64,
@@ -93,12 +102,14 @@ struct Series {
 impl std::fmt::Display for Series {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (rate, memory) = (self.rate, self.memory);
-        write!(f, "{rate:>12.0} {:>8.2} {memory:>8.1}", 1e6 / rate)
+        write!(f, "{rate:>12.0} {memory:>8.1}")
     }
 }
 
 fn series(file: &Path, settings: &Path, events: u32, rounds: u32) -> Series {
+    let before = spent(Whose::Childrens);
     let replays: Vec<_> = (0..rounds).map(|_| replay(file, settings)).collect();
+    let spent = spent(Whose::Childrens) - before;
     for (summary, _) in &replays {
         assert_eq!(summary["events"], events, "every line is an event");
         assert_eq!(
@@ -106,10 +117,9 @@ fn series(file: &Path, settings: &Path, events: u32, rounds: u32) -> Series {
             "all say the same"
         );
     }
-    let rate = |(summary, _): &(Value, _)| summary["events_a_second"].as_f64().unwrap();
     let memory = replays.iter().map(|(_, kib)| f64::from(*kib) / 1024.0);
     Series {
-        rate: Figures::new(replays.iter().map(rate)).percentile(50),
+        rate: f64::from(events) * f64::from(rounds) / spent.max(0.01),
         memory: Figures::new(memory).percentile(100),
         alerts: replays[0].0["alerts"].as_u64().unwrap(),
     }
@@ -152,51 +162,84 @@ fn peak(process: &Child) -> Option<u32> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// How many seconds a loop takes that reads lines, counts commas and does nothing else.
-fn lines_alone(file: &Path) -> f64 {
-    let began = Instant::now();
-    let mut from = BufReader::with_capacity(128 * 1024, File::open(file).unwrap());
-    let (mut line, mut commas) = (Vec::new(), 0_u64);
-    while from.read_until(b'\n', &mut line).unwrap() > 0 {
-        commas += line
-            .iter()
-            .map(|byte| u64::from(*byte == b','))
-            .sum::<u64>();
-        line.clear();
-    }
-    assert!(commas > 0);
-    began.elapsed().as_secs_f64()
+/// Whose CPU time.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// This program's.
+    Own,
+    /// That of those it has started, when they have ended.
+    Childrens,
 }
 
-/// Writes so many events: a hundred a second on 200 clients, one half of them single touches from
-/// a million sources, the other by scanners, each of which touches eight traps. Returns the bytes.
-fn record(file: &Path, events: u32) -> u64 {
+/// Seconds of user and system time so far, to the hundredth.
+fn spent(whose: Whose) -> f64 {
+    let stat = read_to_string("/proc/self/stat").unwrap();
+    // The name, in brackets, is the second field and may hold anything; utime, stime, cutime and
+    // cstime are the 14th and those after it, in ticks of which Linux shows 100 a second.
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    let first = match whose {
+        Whose::Own => 11,
+        Whose::Childrens => 13,
+    };
+    let ticks = fields.skip(first).take(2).map(str::parse::<f64>);
+    ticks.map(Result::unwrap).sum::<f64>() / 100.0
+}
+
+/// How many seconds of CPU time a loop takes that reads lines, counts commas and does nothing else.
+fn lines_alone(file: &Path, rounds: u32) -> f64 {
+    let began = spent(Whose::Own);
+    for _ in 0..rounds {
+        let mut from = BufReader::with_capacity(128 * 1024, File::open(file).unwrap());
+        let (mut line, mut commas) = (Vec::new(), 0_u64);
+        while from.read_until(b'\n', &mut line).unwrap() > 0 {
+            commas += line
+                .iter()
+                .map(|byte| u64::from(*byte == b','))
+                .sum::<u64>();
+            line.clear();
+        }
+        assert!(commas > 0);
+    }
+    let spent = spent(Whose::Own) - began;
+    spent.max(0.01) / f64::from(rounds)
+}
+
+/// Writes so many events of a shape.
+fn record(file: &Path, shape: Shape, events: u32) {
     let mut out = BufWriter::new(File::create(file).unwrap());
     writeln!(out, "time,client,source,source_port,trap_port,probe,count").unwrap();
     let mut dice = Dice(1);
     for number in 0..events {
-        let scanner = number % 2 == 0;
-        let source = if scanner {
+        let source = match shape {
             // Three scanners at a time, one after the other.
-            0x000f_0000 + (number / 48) * 3 + number % 3
-        } else {
-            0x0010_0000 + dice.below(1 << 20)
+            Shape::Mixed if number % 2 == 0 => 0x0a0f_0000 + (number / 48) * 3 + number % 3,
+            Shape::Mixed => 0x0a10_0000 + dice.below(1 << 20),
+            Shape::Live => scattered(dice.below(1_000_000)),
+            Shape::New => scattered(number),
         };
-        let [_, b, c, d] = source.to_be_bytes();
+        let (client, trap) = match shape {
+            Shape::Mixed | Shape::New => (dice.below(200), dice.below(8)),
+            Shape::Live => (source % 200, source / 256 % 8),
+        };
         let millis = u64::from(number) * 10;
         writeln!(
             out,
-            "{}.{:03},web-{},10.{b}.{c}.{d},{},{},connect,1",
+            "{}.{:03},web-{client},{},{},{},connect,1",
             1_700_000_000 + millis / 1000,
             millis % 1000,
-            dice.below(200),
+            Ipv4Addr::from(source),
             1024 + dice.below(60_000),
-            [22, 23, 80, 443, 445, 3306, 3389, 8080][dice.below(8) as usize],
+            [22, 23, 80, 443, 445, 3306, 3389, 8080][trap as usize],
         )
         .unwrap();
     }
     out.flush().unwrap();
-    std::fs::metadata(file).unwrap().len()
+}
+
+/// An address of 240.0.0.0/4, which is reserved: the multiplier of Fibonacci hashing (Knuth) spreads
+/// them, and no two numbers below 2^28 have the same.
+fn scattered(number: u32) -> u32 {
+    0xf000_0000 | (number.wrapping_mul(2_654_435_769) & 0x0fff_ffff)
 }
 
 /// Numbers that look random and are the same in every run (a linear congruential generator with
@@ -211,8 +254,4 @@ impl Dice {
             .wrapping_add(1_442_695_040_888_963_407);
         u32::try_from((self.0 >> 33) % u64::from(bound)).unwrap()
     }
-}
-
-fn mebi(bytes: u64) -> f64 {
-    f64::from(u32::try_from(bytes / 1024).unwrap()) / 1024.0
 }

@@ -112,7 +112,7 @@ impl Correlator {
             case.sighting.at,
             explained(self.correlation, &self.incidents),
         );
-        if !rule.is_met_by(&recent) {
+        if !rule.is_met_by(&recent.iter()) {
             return;
         }
         contacts.renew();

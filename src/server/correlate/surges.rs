@@ -15,7 +15,7 @@
 //! An example: port 3389, on which a source a day is usual over all clients, gets seven within ten
 //! minutes, each from another address.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::detectors::{ClientSurge, PortSurge};
@@ -96,19 +96,31 @@ impl Rule {
     }
 
     /// Whether the contacts are enough to speak of.
-    pub fn is_met_by(&self, contacts: &[Sighting]) -> bool {
-        let distinct =
-            |key: fn(&Sighting) -> u128| contacts.iter().map(key).collect::<BTreeSet<_>>().len();
-        let sources = contacts.iter().map(|it| Source::of(it.source));
-        contacts.len() >= self.contacts
+    pub fn is_met_by<'a>(&self, contacts: &(impl Iterator<Item = &'a Sighting> + Clone)) -> bool {
+        let each = || contacts.clone();
+        each().take(self.contacts).count() >= self.contacts
             && match self.need {
-                Need::Clients(clients) => distinct(|it| it.handle.0.into()) >= clients,
-                Need::SourcesOrPorts(wanted, ports) => {
-                    sources.collect::<BTreeSet<_>>().len() >= wanted
-                        || distinct(|it| it.port.into()) >= ports
+                Need::Clients(clients) => are_distinct(clients, each().map(|it| it.handle)),
+                Need::SourcesOrPorts(sources, ports) => {
+                    are_distinct(sources, each().map(|it| Source::of(it.source)))
+                        || are_distinct(ports, each().map(|it| it.port))
                 }
             }
     }
+}
+
+/// Whether so many of the values are distinct; no more of them are looked at than it takes.
+fn are_distinct<K: PartialEq>(wanted: usize, values: impl Iterator<Item = K>) -> bool {
+    let mut seen = Vec::new();
+    for value in values {
+        if seen.len() >= wanted {
+            break;
+        }
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen.len() >= wanted
 }
 
 /// The first contacts on a port or a client.
@@ -141,13 +153,10 @@ impl Contacts {
 
     /// Whether there is more than chance needs, the last contact having been at `at`.
     pub fn judge(&self, at: Timestamp, rule: &Rule) -> Option<Statistic> {
-        // Too few contacts do not have to be measured.
-        let lately = self
-            .recent
-            .iter()
-            .rev()
-            .filter(|kept| kept.at >= at.before(HOUR));
-        if lately.take(rule.contacts).count() < rule.contacts {
+        // What is not enough to speak of does not have to be measured.
+        let since = at.before(HOUR);
+        let lately = self.recent.iter().rev().filter(|kept| kept.at >= since);
+        if !rule.is_met_by(&lately) {
             return None;
         }
         let (surge, prior) = self.surge.as_ref()?;
