@@ -270,7 +270,7 @@ pub fn digest(digest: &Digest) -> Result<String, serde_json::Error> {
     })
 }
 
-/// In brief what a line says that [`line`] wrote; `None` if it did not.
+/// In brief what a line says that [`line()`] wrote; `None` if it did not.
 pub fn brief(line: &str) -> Option<Brief> {
     let line: Value = serde_json::from_str(line).ok()?;
     let text = |name: &str| line.get(name)?.as_str();
