@@ -38,7 +38,7 @@ const READING_ONLY: &str = "[[allow]]\nnetwork = \"0.0.0.0/0\"\n";
 fn main() {
     let rounds = arguments::number("--rounds", 5, 1);
     let most = arguments::number("--events", 10_000_000, 20_000);
-    println!("replay: {rounds} rounds of up to {most} events from CSV, medians");
+    println!("replay: {rounds} rounds of up to {most} events from CSV, by CPU time");
     let folder = TempDir::new().unwrap();
     let reading = folder.path().join("reading.toml");
     std::fs::write(&reading, READING_ONLY).unwrap();
