@@ -12,7 +12,7 @@
 //! milliseconds.
 //!
 //! A digest of alerts that were held is such a line as well, with `action` being `digest`. Its other fields are `time`,
-//! when it was due; `from` and `to`, when the first and the last of the alerts were said; `alerts`, how many there are;
+//! `title` (a sentence), when it was due; `from` and `to`, when the first and the last of the alerts were said; `alerts`, how many there are;
 //! `by_reason` (`outside`, or `too-many` within an hour), `by_action`, `by_detector` and `by_severity`, each of which adds
 //! up to that; `gravest`, up to five of their incidents, the gravest first (each {`incident`, `action`, `detector`,
 //! `severity`, `title`, `subject` as above}); `others`, whether there are more incidents than these; and `see`, the
@@ -26,6 +26,7 @@ use serde_json::Value;
 use crate::event::Timestamp;
 use crate::server::alert::brief::{Brief, Named};
 use crate::server::alert::digest::{Digest, Others, Reason};
+use crate::server::alert::text;
 use crate::server::alert::{
     Action, Alert, Detector, Exactness, Measure, Rhythm, Sampled, Severity, Shape, Zone,
 };
@@ -257,6 +258,7 @@ pub fn digest(digest: &Digest) -> Result<String, serde_json::Error> {
     serde_json::to_string(&DigestRecord {
         time: digest.time.precise(),
         action: "digest",
+        title: text::digest_title(digest),
         from: digest.from.precise(),
         to: digest.to.precise(),
         alerts: digest.alerts,
@@ -312,6 +314,7 @@ fn named<T: Copy>(
 struct DigestRecord<'a> {
     time: String,
     action: &'static str,
+    title: String,
     from: String,
     to: String,
     alerts: u64,

@@ -58,6 +58,11 @@ fn subject(named: &Named) -> String {
 /// 2026-11-24T04:00:00Z DIGEST 57 alerts held since 2026-11-24T03:00:04Z: 12 open, 30 update, 15 close; 2 high, 55 low  [frequent-source 40 slow-scan 17]  #7Q2FK9XM HIGH 203.0.113.9 …  all: vft alerts
 /// ```
 pub fn digest(digest: &Digest) -> String {
+    format!("{} DIGEST {}", digest.time, digest_title(digest))
+}
+
+/// What a digest says, without when.
+pub fn digest_title(digest: &Digest) -> String {
     let plural = if digest.alerts == 1 { "" } else { "s" };
     let gravest: Vec<_> = digest.gravest.iter().map(gist).collect();
     let more = match digest.others {
@@ -73,8 +78,7 @@ pub fn digest(digest: &Digest) -> String {
         format!("{} {n}", each.name())
     });
     format!(
-        "{} DIGEST {} alert{plural} held since {}: {}; {}  [{}]  {}{more}  all: vft alerts",
-        digest.time,
+        "{} alert{plural} held since {}: {}; {}  [{}]  {}{more}  all: vft alerts",
         digest.alerts,
         digest.from,
         actions.join(", "),

@@ -89,7 +89,8 @@ impl Valve {
         let held = self
             .held
             .take_if(|held| self.now.since(held.since) >= period)?;
-        let time = held.since.after(period);
+        // The period may have become shorter.
+        let time = held.since.after(period).max(held.digest.to);
         Some(Digest {
             time,
             ..held.digest

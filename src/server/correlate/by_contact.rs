@@ -63,7 +63,7 @@ impl Correlator {
         let rule = Rule::from(&self.detectors.port_surge);
         let subjects = self.contacts.ports.len();
         let usual = &mut self.contacts.usual_of_ports;
-        let prior = usual.add(case.sighting.at, subjects, &rule);
+        let prior = usual.add(case.now, subjects, &rule);
         let contacts = &mut self.contacts.ports.touch(case.sighting.port).contacts;
         contacts.add(case.sighting, &prior);
         if self
@@ -81,7 +81,7 @@ impl Correlator {
         let rule = Rule::from(&self.detectors.client_surge);
         let subjects = self.clients.len();
         let usual = &mut self.contacts.usual_of_clients;
-        let prior = usual.add(case.sighting.at, subjects, &rule);
+        let prior = usual.add(case.now, subjects, &rule);
         let contacts = self.contacts.clients.touch(case.sighting.client);
         contacts.add(case.sighting, &prior);
         if self

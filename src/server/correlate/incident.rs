@@ -282,7 +282,9 @@ impl Incident {
         let Memory {
             at, alerts, what, ..
         } = *memory;
-        if matches!(self.told, Told::Once { at: told, .. } if told == at) {
+        // What was told has milliseconds.
+        let whole = |time: Timestamp| time.as_micros() / 1000;
+        if matches!(self.told, Told::Once { at: told, .. } if whole(told) == whole(at)) {
             return;
         }
         self.told = Told::Once {

@@ -217,7 +217,9 @@ impl Usual {
         }
     }
 
-    /// Takes in a first contact, and says what is usual among so many subjects.
+    /// Takes in a first contact that has arrived `at` then, and says what is usual among so many subjects.
+    /// Clients may be wrong about the time, or lie; how long the fleet has been looked at is not for
+    /// them to say.
     pub fn add(&mut self, at: Timestamp, subjects: usize, rule: &Rule) -> Prior {
         /// What is assumed before anything is known: one contact within a week, as if a week had
         /// been looked at.

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Hashes that are fast and the same in every run: for keys that strangers do not choose.
+/// Hashes that are fast and the same in every run: for keys that strangers do not choose, and for tables
+/// so small that it does no harm if they do.
 pub type Fast = foldhash::fast::FixedState;
 
 /// At most so many entries, the lately touched ones.

@@ -197,7 +197,8 @@ impl Life {
 }
 
 fn at(second: u64) -> Timestamp {
-    Timestamp::from_micros(1_795_000_000_000_000 + second * 1_000_000)
+    // Real times are no whole seconds, and alerts have only milliseconds.
+    Timestamp::from_micros(1_795_000_000_123_457 + second * 1_000_003)
 }
 
 /// What is said of these reports by a server that hears each as often as `times` says and is

@@ -111,8 +111,8 @@ impl Change {
     /// Whether it does not matter if it is not written this time.
     pub const fn comes_again(&self) -> bool {
         match self {
-            Self::Welcome(_) | Self::Status { .. } | Self::Farewell(_) | Self::Delivered(_) => true,
-            Self::Events { .. } | Self::Alert(_) => false,
+            Self::Welcome(_) | Self::Status { .. } | Self::Delivered(_) => true,
+            Self::Events { .. } | Self::Alert(_) | Self::Farewell(_) => false,
         }
     }
 

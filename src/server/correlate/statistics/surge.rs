@@ -243,12 +243,12 @@ impl Surge {
         self.runs = self.at_rest();
     }
 
-    /// Ends the current minute.
     /// Suspects nothing that was before this minute, and goes on learning.
     pub fn calm(&mut self) {
         self.runs = self.at_rest();
     }
 
+    /// Ends the current minute.
     fn close(&mut self, prior: &Prior) {
         self.runs = self.counted();
         let count = std::mem::take(&mut self.count);
