@@ -14,6 +14,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use rusqlite::Connection;
+use vft::fuzzing::correlate::sources::hash::Secret;
 use vft::fuzzing::event::{ClientId, Event, Hit, Probe, Timestamp};
 use vft::fuzzing::restore::restore;
 use vft::fuzzing::server::ServerSettings;
@@ -140,7 +141,7 @@ fn start(reader: &Reader) {
     let mut settings = ServerSettings::default();
     settings.memory = Size::mib(0);
     let now = Timestamp::from_micros(TIME).after(Duration::from_secs(3600));
-    restore(reader, &settings, now).unwrap();
+    restore(reader, &settings, Secret::default(), now).unwrap();
 }
 
 fn put(path: &Path, input: &Input<'_>) {
