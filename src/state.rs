@@ -167,15 +167,11 @@ pub fn kept<const N: usize>(folder: &Path, name: &str) -> Result<Option<[u8; N]>
 /// Makes a folder its owner's alone.
 fn close(path: &Path) -> io::Result<Exposure> {
     let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-    if mode.trailing_zeros() >= 6 {
-        return Ok(Exposure::None);
+    if mode & 0o077 != 0 {
+        let closed = fs::set_permissions(path, Permissions::from_mode(0o700));
+        return Ok(closed.map_or(Exposure::Lasts(mode), |()| Exposure::Ended(mode)));
     }
-    Ok(
-        match fs::set_permissions(path, Permissions::from_mode(0o700)) {
-            Ok(()) => Exposure::Ended(mode),
-            Err(_) => Exposure::Lasts(mode),
-        },
-    )
+    Ok(Exposure::None)
 }
 
 fn to_hex(bytes: &[u8]) -> String {

@@ -429,8 +429,8 @@ const FEW: usize = 64;
 fn summary(metrics: &ServerMetrics) {
     info!(
         "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped, {} refused; \
-         {} connections, {} rejected; {} alerts, {} held for {} digests, {} dropped; {} hits and {} alerts forgotten \
-         (keep-mib); {} commits",
+         {} connections, {} rejected; {} alerts, {} held for {} digests, {} dropped; \
+         {} hits and {} alerts forgotten (keep-mib); {} commits",
         metrics.hits.get(),
         metrics.reports.get(),
         metrics.sessions.get(),

@@ -4,7 +4,7 @@
 //! What sources with an incident of their own do is explained by that and left out.
 
 use crate::event::ClientId;
-use crate::server::alert::{Alert, Network, Source, Statistic, Subject};
+use crate::server::alert::{Alert, Network, Source, Statistic, Subject, Zone};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::by_side::{PORTS, Side, explained};
 use crate::server::correlate::by_source::Case;
@@ -16,7 +16,6 @@ use crate::server::correlate::sources::tier::Sight;
 use crate::server::correlate::subnet_scan;
 use crate::server::correlate::surges::{self, Rule, Usual};
 use crate::server::correlate::table::Table;
-use crate::server::correlate::zones::Zone;
 
 /// What is kept of first contacts.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! An event from the side of its source.
 
 use crate::event::Timestamp;
-use crate::server::alert::{Alert, Detector, Measure, Rhythm, Source, Statistic, Subject};
+use crate::server::alert::{Alert, Detector, Measure, Rhythm, Source, Statistic, Subject, Zone};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::degraded::INEXACT;
 use crate::server::correlate::incidents::{Finding, Key};
@@ -13,7 +13,6 @@ use crate::server::correlate::sources::suspect::{Standing, Suspect, Touch};
 use crate::server::correlate::sources::tier::Sight;
 use crate::server::correlate::sources::{Glass, Novelty};
 use crate::server::correlate::window::Moment as _;
-use crate::server::correlate::zones::Zone;
 use crate::server::correlate::{persistent_source, returning_source};
 
 /// An event as it is looked into.

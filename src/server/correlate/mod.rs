@@ -50,7 +50,7 @@ use std::net::IpAddr;
 use crate::config::detectors::Detectors;
 use crate::config::server::{Correlation, ServerSettings};
 use crate::event::{ClientId, Event, Timestamp};
-use crate::server::alert::{Alert, Detector};
+use crate::server::alert::{Alert, Detector, Zone};
 use crate::server::correlate::allow::AllowList;
 use crate::server::correlate::by_contact::Contacts;
 use crate::server::correlate::by_side::Sides;
@@ -68,7 +68,7 @@ use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::silent_client::SilentClient;
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::correlate::sources::{Novelty, Sources};
-use crate::server::correlate::zones::{Zone, Zones};
+use crate::server::correlate::zones::Zones;
 
 /// The correlation tables and all rules over them.
 #[derive(Debug)]

@@ -11,8 +11,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::server::Network;
 
-pub use crate::server::alert::Zone;
-
 /// The networks that are inside, each as its address and its mask: every event is held against all
 /// of them.
 #[derive(Debug)]

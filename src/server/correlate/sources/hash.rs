@@ -24,7 +24,7 @@ pub struct Hash(u64);
 impl Secret {
     /// The hash of a key.
     pub fn hash(self, key: u128) -> Hash {
-        Hash(SipHasher13::new_with_key(&self.0).hash(&key.to_ne_bytes()))
+        Hash(SipHasher13::new_with_key(&self.0).hash(&key.to_le_bytes()))
     }
 
     /// Hashes that are fast, for small tables whose keys strangers choose: they are less of a secret,

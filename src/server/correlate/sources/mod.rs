@@ -21,7 +21,7 @@ pub mod vault;
 use std::net::IpAddr;
 
 use crate::event::Timestamp;
-use crate::server::alert::{Network, Source};
+use crate::server::alert::{Network, Source, Zone};
 use crate::server::correlate::clients::Handle;
 use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::sighting::{Proof, Sighting};
@@ -29,7 +29,6 @@ use crate::server::correlate::sources::hash::Secret;
 use crate::server::correlate::sources::suspect::{Key, Standing, Suspect, Touch};
 use crate::server::correlate::sources::tier::{Arrival, Entrance, Sight, Tier, Visit};
 use crate::server::correlate::statistics::bursts::Model;
-use crate::server::correlate::zones::Zone;
 
 /// Whether a source has touched a trap before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
