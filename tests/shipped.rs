@@ -204,6 +204,10 @@ fn a_value_out_of_range_is_refused_at_its_place() {
         "[[candidates]]\nport = 22\nweight = 1001\n",
         &["vft: FILE:3:10: 1001 is out of range: from 1 to 1000"],
     );
+    refused(
+        "[limits]\nclient-rate = 100\nheartbeat = \"5s\"\n",
+        &["vft: limits.client-rate: too low for this limits.heartbeat"],
+    );
 }
 
 #[test]

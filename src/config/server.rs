@@ -301,6 +301,12 @@ impl ServerSettings {
         if !(0.1..=3600.0).contains(&seconds(limits.heartbeat)) {
             return out_of_range("limits.heartbeat", "out of range: from 100ms to 1h");
         }
+        // A client that is made to wait for longer would count as gone.
+        let longest_wait = f64::from(REPORT) / f64::from(limits.client_rate);
+        if longest_wait >= 2.0 * seconds(limits.heartbeat) {
+            let why = "too low for this limits.heartbeat: 1024 hits must not take twice as long";
+            return out_of_range("limits.client-rate", why);
+        }
         if !(3600.0..).contains(&seconds(self.keep)) {
             return out_of_range("keep", "out of range: from 1h to 10years");
         }
