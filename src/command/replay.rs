@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use log::{Level, info, log_enabled, warn};
@@ -29,6 +30,7 @@ use crate::server::alert::brief::Brief;
 use crate::server::alert::digest::Digest;
 use crate::server::alert::valve::{Passage, Valve};
 use crate::server::alert::{json as alert_json, text};
+use crate::server::correlate::foresight::BATCH;
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::store::reader::{More, Selection, StoredClient};
 use crate::state::kept;
@@ -106,12 +108,29 @@ fn replay_files(
     let clients = usize::try_from(settings.limits.clients).unwrap_or(usize::MAX);
     let mut merge = Merge::new(inputs, args.buffer.get(), bad_lines, clients);
     let failed = |error| Failure::new(Kind::Runtime, error);
-    while let Some((event, name)) = merge.next().map_err(failed)? {
-        if stage.take(&event, &name)? == More::Enough {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        batch.clear();
+        let failure = fill(&mut batch, || merge.next()).err();
+        if stage.take(&batch)? == More::Enough {
             return Ok((merge.read(), More::Enough));
         }
+        if let Some(failure) = failure {
+            return Err(failed(failure));
+        }
+        if batch.len() < BATCH {
+            return Ok((merge.read(), More::Please));
+        }
     }
-    Ok((merge.read(), More::Please))
+}
+
+/// Gets the events of a batch, fewer if there are no more or getting them has failed.
+fn fill<T, E>(batch: &mut Vec<T>, mut next: impl FnMut() -> Result<Option<T>, E>) -> Result<(), E> {
+    while batch.len() < BATCH {
+        let Some(event) = next()? else { break };
+        batch.push(event);
+    }
+    Ok(())
 }
 
 /// How many bytes a file has, if that is known before it is read.
@@ -141,15 +160,23 @@ fn replay_store(args: &ReplayArgs, stage: &mut Stage) -> Result<More, Failure> {
     }
     let progress = Progress::of_events(stage.output());
     let mut outcome = Ok(More::Please);
+    let mut batch = Vec::with_capacity(BATCH);
     reader.events(&Selection::default(), |event, name| {
         progress.advance(1);
-        outcome = stage.take(event, name);
+        batch.push((*event, name.into()));
+        if batch.len() >= BATCH {
+            outcome = stage.take(&batch);
+            batch.clear();
+        }
         match outcome {
             Ok(more) => more,
             Err(_) => More::Enough,
         }
     })?;
-    outcome
+    match outcome? {
+        More::Please => stage.take(&batch),
+        More::Enough => Ok(More::Enough),
+    }
 }
 
 /// Says what is wrong with the files.
@@ -218,8 +245,18 @@ impl Stage {
         }
     }
 
-    fn take(&mut self, event: &Event, name: &str) -> Result<More, Failure> {
-        self.step(|player, said| player.take(event, name, said))
+    /// Takes in events, each with its client's name.
+    fn take(&mut self, events: &[(Event, Rc<str>)]) -> Result<More, Failure> {
+        let second = self.second.as_mut().map(|second| &mut second.player);
+        for player in std::iter::once(&mut self.first).chain(second) {
+            player.foresee(events.iter().map(|(event, _)| event));
+        }
+        for (event, name) in events {
+            if self.step(|player, said| player.take(event, name, said))? == More::Enough {
+                return Ok(More::Enough);
+            }
+        }
+        Ok(More::Please)
     }
 
     fn finish(&mut self) -> Result<More, Failure> {

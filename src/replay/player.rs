@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
+
 use crate::config::server::ServerSettings;
 use crate::event::{ClientId, Event, Timestamp};
 use crate::replay::summary::Tally;
@@ -24,7 +26,7 @@ pub struct Player {
     /// How many clients are remembered.
     bound: usize,
     /// The clients that the engine knows, and as what.
-    welcomed: HashMap<ClientId, Box<str>>,
+    welcomed: HashMap<ClientId, Box<str>, RandomState>,
     alerts: Vec<Alert>,
     tally: Tally,
 }
@@ -52,7 +54,7 @@ impl Player {
             rest,
             last: Timestamp::default(),
             bound: usize::try_from(settings.limits.clients).unwrap_or(usize::MAX),
-            welcomed: HashMap::new(),
+            welcomed: HashMap::default(),
             alerts: Vec::new(),
             tally: Tally::new(&settings.limits),
         }
@@ -65,6 +67,12 @@ impl Player {
             self.correlator.lives_at(id, address);
         }
         self.correlator.owns(id, traps);
+    }
+
+    /// Has the engine look ahead at what comes next.
+    pub fn foresee<'a>(&mut self, events: impl Iterator<Item = &'a Event> + Clone) {
+        events.clone().for_each(|event| self.tally.foresee(event));
+        self.correlator.foresee(events);
     }
 
     /// Takes in an event, seen by a client of this name, after all that was due before it. What is

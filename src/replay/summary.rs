@@ -10,8 +10,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
+use std::hint::black_box;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
 
@@ -66,6 +68,11 @@ impl Tally {
             by_detector: BTreeMap::new(),
             digest: DigestContext(Context::new(&SHA256)),
         }
+    }
+
+    /// Reads what an event will change.
+    pub fn foresee(&self, event: &Event) {
+        black_box(self.sources.seen.contains(&Source::of(event.hit.source)));
     }
 
     /// Counts an event.
@@ -289,7 +296,7 @@ const fn float(count: u64) -> f64 {
 #[derive(Debug)]
 struct Distinct<T> {
     bound: usize,
-    seen: HashSet<T>,
+    seen: HashSet<T, RandomState>,
     exactness: Exactness,
 }
 
@@ -297,7 +304,7 @@ impl<T: Eq + Hash> Distinct<T> {
     fn new(bound: u32) -> Self {
         Self {
             bound: usize::try_from(bound).unwrap_or(usize::MAX),
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             exactness: Exactness::Exact,
         }
     }

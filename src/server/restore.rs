@@ -22,6 +22,7 @@ use crate::server::alert::{Action, Detector, Network, Severity, Shape, Source, S
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::{Client, Farewell};
 use crate::server::correlate::dormant::{self, Closed, Grounds};
+use crate::server::correlate::foresight::BATCH;
 use crate::server::correlate::incident::{Gist, Memory};
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::sources::hash::Secret;
@@ -82,11 +83,7 @@ pub fn restore(
         durable.push((client.id, progress));
     }
     let open = reader.incidents(Which::Open)?;
-    let mut events = 0_u64;
-    reader.arrived_since(now.before(MEMORY), MOST_EVENTS, |event| {
-        correlator.replay(&event);
-        events += 1;
-    })?;
+    let events = replay(reader, &mut correlator, now.before(MEMORY))?;
     let memories: BTreeMap<_, _> = open.iter().filter_map(memory).collect();
     let lost = correlator.resume(&memories, now);
     let most = u64::from(settings.limits.incidents)
@@ -115,6 +112,25 @@ pub fn restore(
         closing,
         undelivered,
     })
+}
+
+/// Has the engine take in what has arrived since then, and says how many events that was.
+fn replay(
+    reader: &Reader,
+    correlator: &mut Correlator,
+    since: Timestamp,
+) -> Result<u64, StoreError> {
+    let (mut number, mut batch) = (0, Vec::with_capacity(BATCH));
+    reader.arrived_since(since, MOST_EVENTS, |event| {
+        number += 1;
+        batch.push(event);
+        if batch.len() >= BATCH {
+            correlator.replay(&batch);
+            batch.clear();
+        }
+    })?;
+    correlator.replay(&batch);
+    Ok(number)
 }
 
 /// The last alert of an incident once more, as one that closes it.

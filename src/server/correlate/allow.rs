@@ -14,9 +14,16 @@ impl AllowList {
         Self(entries.iter().map(|entry| (entry.clone(), 0)).collect())
     }
 
+    /// Whether an entry covers the sighting, seen by a client of this name.
+    pub fn covers(&self, sighting: &Sighting, client: &str) -> bool {
+        self.0
+            .iter()
+            .any(|(entry, _)| covers(entry, sighting, client))
+    }
+
     /// Whether an entry covers the sighting, seen by a client of this name. The first one that
     /// does counts it.
-    pub fn covers(&mut self, sighting: &Sighting, client: &str) -> bool {
+    pub fn hides(&mut self, sighting: &Sighting, client: &str) -> bool {
         let covering = self
             .0
             .iter_mut()
@@ -81,10 +88,10 @@ mod tests {
         let mut list = list(
             "[[allow]]\nnetwork = \"192.0.2.0/24\"\nports = \"22,80\"\nclients = [\"web-7\"]\n",
         );
-        assert!(list.covers(&sighting("192.0.2.9", 22), "web-7"));
-        assert!(!list.covers(&sighting("192.0.2.9", 23), "web-7"));
-        assert!(!list.covers(&sighting("192.0.2.9", 22), "web-8"));
-        assert!(!list.covers(&sighting("198.51.100.9", 22), "web-7"));
+        assert!(list.hides(&sighting("192.0.2.9", 22), "web-7"));
+        assert!(!list.hides(&sighting("192.0.2.9", 23), "web-7"));
+        assert!(!list.hides(&sighting("192.0.2.9", 22), "web-8"));
+        assert!(!list.hides(&sighting("198.51.100.9", 22), "web-7"));
         assert_eq!(list.iter().map(|(_, hidden)| hidden).sum::<u64>(), 2);
     }
 
@@ -92,7 +99,7 @@ mod tests {
     fn an_entry_ends() {
         let entry =
             |until: &str| format!("[[allow]]\nnetwork = \"192.0.2.9\"\nuntil = \"{until}\"");
-        assert!(!list(&entry("2026-11-01")).covers(&sighting("192.0.2.9", 22), ""));
-        assert!(list(&entry("2026-12-01")).covers(&sighting("192.0.2.9", 22), ""));
+        assert!(!list(&entry("2026-11-01")).hides(&sighting("192.0.2.9", 22), ""));
+        assert!(list(&entry("2026-12-01")).hides(&sighting("192.0.2.9", 22), ""));
     }
 }

@@ -47,6 +47,15 @@ impl Contacts {
     }
 }
 
+impl Contacts {
+    /// Reads what a first contact on a client will change.
+    pub fn foresee(&self, client: ClientId) {
+        if let Some(known) = self.clients.get(&client) {
+            known.foresee();
+        }
+    }
+}
+
 impl Correlator {
     /// Looks at a first contact.
     pub fn see_contact(&mut self, case: &Case, sight: &Sight, alerts: &mut Vec<Alert>) {

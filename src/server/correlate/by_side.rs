@@ -1,6 +1,7 @@
 //! An event from the sides of its trap port and its client: the frequency rules over them.
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 
 use crate::config::server::Correlation;
 use crate::event::ClientId;
@@ -65,6 +66,15 @@ impl Sides {
         Self {
             ports: Table::new(PORTS),
             clients: Table::new(clients),
+        }
+    }
+
+    /// Reads what a hit on a client will change.
+    pub fn foresee(&self, client: ClientId) {
+        if let Some(known) = self.clients.get(&client) {
+            known.views.all.foresee();
+            known.views.unexplained.foresee();
+            black_box(known.intruder);
         }
     }
 

@@ -115,7 +115,11 @@ impl Correlator {
             }
             (Novelty::First, None) => findings.extend(self.judge_stranger(case, sight.contacts)),
             (Novelty::Repeat, _) => {
-                findings.extend(self.repeats.add(&case.sighting, &self.detectors.hammering));
+                findings.extend(self.repeats.add(
+                    &case.sighting,
+                    sight.hash,
+                    &self.detectors.hammering,
+                ));
             }
         }
         let tier = self.sources.tier_mut(case.zone);

@@ -165,7 +165,7 @@ mod tests {
         let rule = frequency::Rule::new(Detector::FrequentSource, &Frequency::default());
         let subnet = subnet_scan::rule(&SubnetScan::default(), &SlowScan::default());
         let mut chance = Chance::new(subnet);
-        let mut tier = Tier::new(16 << 20, Secret::default());
+        let mut tier = Tier::new(16 << 20);
         let begun = Timestamp::from_micros(1_795_000_000_000_000);
         chance.calibrate(&tier, begun);
         let gap = Duration::from_secs(86_400) / u32::from(contacts);
@@ -179,8 +179,10 @@ mod tests {
                     port: contact,
                     count: 1,
                 };
+                let key = Key::network(Network::of(sighting.source));
                 let visit = Visit {
-                    key: Key::network(Network::of(sighting.source)),
+                    key,
+                    hash: Secret::default().hash(key.number()),
                     touch: Touch::from(&sighting),
                     proof: Proof::Connected,
                     rule: &rule,

@@ -115,6 +115,11 @@ impl<T: Moment + Copy> History<T> {
         self.window.near(at, rule.span).copied().collect()
     }
 
+    /// Reads what another sighting will be held against.
+    pub fn foresee(&self) {
+        self.window.foresee();
+    }
+
     /// All that is remembered, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.window.iter()

@@ -7,20 +7,20 @@
 //!
 //! An example: a health check that still asks port 8080 of a host every second.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use crate::config::detectors::Hammering;
 use crate::event::Timestamp;
-use crate::server::alert::{Detector, Measure, Rhythm, Source, Statistic};
-use crate::server::correlate::sighting::{Sighting, Trap};
-use crate::server::correlate::sources::hash::Secret;
-use crate::server::correlate::sources::suspect::Key;
+use crate::server::alert::{Detector, Measure, Rhythm, Statistic};
+use crate::server::correlate::sighting::Sighting;
+use crate::server::correlate::sources::hash::Hash;
 use crate::server::correlate::table::Table;
+use crate::server::correlate::window::Moment as _;
 
 /// The buckets of triples that repeat.
 #[derive(Debug)]
 pub struct Repeats {
-    secret: Secret,
     /// By a hash of the triple that nobody can foresee.
     buckets: Table<u64, Bucket>,
 }
@@ -45,26 +45,36 @@ const TRIPLES: usize = 65_536;
 
 impl Repeats {
     /// Nothing has repeated yet.
-    pub fn new(secret: Secret) -> Self {
+    pub fn new() -> Self {
         Self {
-            secret,
             buckets: Table::new(TRIPLES),
         }
     }
 
-    /// Takes in a repeat; says so if its bucket is full.
-    pub fn add(&mut self, sighting: &Sighting, settings: &Hammering) -> Option<Statistic> {
+    /// Reads what a repeat of a source with this hash will change.
+    pub fn foresee(&self, sighting: &Sighting, source: Hash) {
+        black_box(self.buckets.get(&triple(sighting, source)).copied());
+    }
+
+    /// Takes in a repeat of a source with this hash; says so if its bucket is full.
+    pub fn add(
+        &mut self,
+        sighting: &Sighting,
+        source: Hash,
+        settings: &Hammering,
+    ) -> Option<Statistic> {
         if !settings.enabled {
             return None;
         }
-        let source = Key::source(Source::of(sighting.source));
-        let trap = Trap::new(sighting.handle, sighting.port);
-        let triple = self.secret.hash(source.number()).with(trap.number()).bits();
-        let bucket = self.buckets.touch(triple);
+        let bucket = self.buckets.touch(triple(sighting, source));
         let capacity = settings.capacity.get();
         bucket.add(sighting, settings.leak.get());
         (bucket.level >= f64::from(capacity)).then(|| bucket.full(capacity))
     }
+}
+
+fn triple(sighting: &Sighting, source: Hash) -> u64 {
+    source.with(sighting.trap().number()).bits()
 }
 
 impl Bucket {
@@ -125,6 +135,7 @@ mod tests {
     use super::*;
     use crate::event::ClientId;
     use crate::server::correlate::clients::Handle;
+    use crate::server::correlate::sources::hash::Secret;
 
     fn hit(millis: u64) -> Sighting {
         Sighting {
@@ -138,11 +149,12 @@ mod tests {
     }
 
     fn full_at(gaps: impl Iterator<Item = u64>) -> Option<(usize, Statistic)> {
-        let mut repeats = Repeats::new(Secret::default());
+        let mut repeats = Repeats::new();
+        let source = Secret::default().hash(7);
         let mut at = 0;
         gaps.enumerate().find_map(|(number, gap)| {
             at += gap;
-            let statistic = repeats.add(&hit(at), &Hammering::default())?;
+            let statistic = repeats.add(&hit(at), source, &Hammering::default())?;
             Some((number + 1, statistic))
         })
     }

@@ -7,6 +7,7 @@
 //! after it has been quiet for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -152,6 +153,15 @@ impl Incident {
             remarks: BTreeSet::new(),
             told: Told::Nothing,
         }
+    }
+
+    /// Reads what a sighting will change.
+    pub fn foresee(&self, sighting: &Sighting) {
+        black_box((self.first_seen, self.last_seen, self.heard, self.hits));
+        black_box((self.lateness, self.found, self.circumstances));
+        self.clients.foresee(&sighting.client);
+        self.ports.foresee(&sighting.port);
+        self.sources.foresee(&sighting.source);
     }
 
     /// Takes in a sighting that has just been received.

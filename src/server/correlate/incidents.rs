@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -91,7 +92,7 @@ pub struct Finding<'a> {
 pub struct Incidents {
     bound: usize,
     spans: Spans,
-    open: HashMap<Key, Open, Fast>,
+    open: HashMap<Key, Box<Open>, Fast>,
     /// How many of them are about hits: those count against the bound.
     scans: usize,
     /// When each of them has to be looked at next, or earlier.
@@ -158,6 +159,14 @@ impl Incidents {
             self.touched.push(key);
         }
         Some(&mut open.incident)
+    }
+
+    /// Reads what a sighting will change in the incident about `key`, if it is open.
+    pub fn foresee(&self, key: Key, sighting: &Sighting) {
+        if let Some(open) = self.open.get(&key) {
+            black_box(open.wake);
+            open.incident.foresee(sighting);
+        }
     }
 
     /// Whether an incident about `key` is open.
@@ -227,7 +236,8 @@ impl Incidents {
     /// Puts an incident among the open ones.
     pub fn put(&mut self, key: Key, incident: Incident) {
         let wake = None;
-        let former = self.open.insert(key, Open { incident, wake });
+        let open = Box::new(Open { incident, wake });
+        let former = self.open.insert(key, open);
         if former.is_none() && matches!(key, Key::Scan(_)) {
             self.scans += 1;
         }
@@ -269,7 +279,8 @@ impl Incidents {
 
     /// Closes an incident, if it is open.
     pub fn close(&mut self, key: Key, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
-        if let Some(Open { incident, wake }) = self.open.remove(&key) {
+        if let Some(open) = self.open.remove(&key) {
+            let Open { incident, wake } = *open;
             if let Some(wake) = wake {
                 self.timers.remove(&(wake, key));
             }
@@ -296,9 +307,10 @@ impl Incidents {
     /// Says everything that is still unsaid.
     pub fn flush(&mut self, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
         for key in self.keys() {
-            let Some(Open { incident, .. }) = self.open.get_mut(&key) else {
+            let Some(open) = self.open.get_mut(&key) else {
                 continue;
             };
+            let incident = &mut open.incident;
             if incident.has_news() {
                 incident.told(now);
                 alerts.push(describe(incident, Action::Update, now, clients));
@@ -322,9 +334,10 @@ impl Incidents {
             lost.insert(memory.key, id);
         }
         for key in self.keys() {
-            let Some(Open { incident, wake }) = self.open.get_mut(&key) else {
+            let Some(open) = self.open.get_mut(&key) else {
                 continue;
             };
+            let Open { incident, wake } = &mut **open;
             *wake = None;
             if !memories.contains_key(&incident.id) {
                 if let Some(id) = lost.remove(&key) {
@@ -363,10 +376,10 @@ impl Incidents {
             return false;
         }
         self.room_sought = now;
-        let is_calm = |(key, open): &(&Key, &Open)| {
-            matches!(key, Key::Scan(_)) && now.since(open.incident.heard) >= CALM
-        };
-        let calm = self.open.iter().filter(is_calm);
+        let open = self.open.iter().map(|(key, open)| (key, &open.incident));
+        let calm = open.filter(|(key, incident)| {
+            matches!(key, Key::Scan(_)) && now.since(incident.heard) >= CALM
+        });
         let mut calm: Vec<_> = calm.map(|(key, _)| *key).collect();
         calm.sort_unstable();
         for key in calm {

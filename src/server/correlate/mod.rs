@@ -21,6 +21,7 @@ pub mod coordinated_scan;
 pub mod degraded;
 pub mod describe;
 pub mod dormant;
+pub mod foresight;
 pub mod frequency;
 pub mod hammering;
 mod health;
@@ -58,6 +59,7 @@ use crate::server::correlate::by_source::{Blamed, Case};
 use crate::server::correlate::chance::Chance;
 use crate::server::correlate::clients::{Client, Clients, Fresh, Room};
 use crate::server::correlate::dormant::Closed;
+use crate::server::correlate::foresight::BATCH;
 use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::hammering::Repeats;
 use crate::server::correlate::health::Health;
@@ -138,7 +140,7 @@ impl Correlator {
             sources: Sources::new(settings.memory.bytes(), secret),
             sides: Sides::new(clients),
             contacts: Contacts::new(clients),
-            repeats: Repeats::new(secret),
+            repeats: Repeats::new(),
             silent: SilentClient::new(settings.detectors.silent_client, heartbeat),
             health: Health::default(),
             incidents: Incidents::new(room(limits.incidents), spans(settings), secret.fast()),
@@ -162,9 +164,14 @@ impl Correlator {
         self.clients.remember(client, known);
     }
 
-    /// Takes in an event from before a restart, of which everything was said then.
-    pub fn replay(&mut self, event: &Event) {
-        self.event(event, &mut Vec::new());
+    /// Takes in events from before a restart, of which everything was said then.
+    pub fn replay(&mut self, events: &[Event]) {
+        for batch in events.chunks(BATCH) {
+            self.foresee(batch.iter());
+            for event in batch {
+                self.event(event, &mut Vec::new());
+            }
+        }
     }
 
     /// Takes up an incident that was closed before a restart.
@@ -232,7 +239,7 @@ impl Correlator {
         self.look_after_health(now);
         let sighting = Sighting::new(event, self.clients.handle(event.client));
         let name = || self.clients.name(sighting.client);
-        if !self.allow.is_empty() && self.allow.covers(&sighting, &name()) {
+        if !self.allow.is_empty() && self.allow.hides(&sighting, &name()) {
             return;
         }
         self.calibrate(now);

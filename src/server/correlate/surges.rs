@@ -16,6 +16,7 @@
 //! minutes, each from another address.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::time::Duration;
 
 use crate::config::detectors::{ClientSurge, PortSurge};
@@ -134,6 +135,15 @@ pub struct Contacts {
 const RECENT: usize = 64;
 
 impl Contacts {
+    /// Reads what the next contact will change.
+    pub fn foresee(&self) {
+        if let Some((surge, _)) = &self.surge {
+            surge.foresee();
+        }
+        black_box(self.recent.front().map(|kept| kept.at));
+        black_box(self.recent.back().map(|kept| kept.at));
+    }
+
     /// Takes in a first contact.
     pub fn add(&mut self, sighting: Sighting, prior: &Prior) {
         if self.recent.len() >= RECENT {
@@ -160,6 +170,9 @@ impl Contacts {
             return None;
         }
         let (surge, prior) = self.surge.as_ref()?;
+        if prior.threshold == NEVER {
+            return None;
+        }
         rule.judge(surge.mean_run_minutes(), prior)
     }
 

@@ -33,7 +33,8 @@ impl<K: Hash + Eq + Copy, V: Default> Table<K, V> {
     /// The entry of `key`, made if there is none.
     pub fn touch(&mut self, key: K) -> &mut V {
         if self.young.len() >= self.half && !self.young.contains_key(&key) {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
         let old = &mut self.old;
         self.young

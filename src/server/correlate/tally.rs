@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::hint::black_box;
 
 use crate::server::alert::{Exactness, Sampled};
 use crate::server::correlate::table::Fast;
@@ -32,6 +33,11 @@ impl<K> Default for Tally<K> {
 }
 
 impl<K: Ord + Hash + Copy> Tally<K> {
+    /// Reads the hits of a value.
+    pub fn foresee(&self, key: &K) {
+        black_box(self.hits.get(key).copied());
+    }
+
     /// Counts hits of a value.
     pub fn add(&mut self, key: K, hits: u64) {
         if let Some(sum) = self.hits.get_mut(&key) {
@@ -50,8 +56,8 @@ impl<K: Ord + Hash + Copy> Tally<K> {
 
     /// The only value, if there is only one.
     pub fn only(&self) -> Option<K> {
-        let mut keys = self.hits.keys();
-        keys.next().copied().filter(|_| keys.next().is_none())
+        let first = || self.hits.keys().next().copied();
+        (self.hits.len() == 1).then(first).flatten()
     }
 
     /// Takes a value out.
@@ -95,9 +101,12 @@ impl<K> Default for Contacts<K> {
 impl<K: Eq + Hash> Contacts<K> {
     /// Notes a triple.
     pub fn add(&mut self, triple: K) {
+        if self.exactness == Exactness::AtLeast {
+            return;
+        }
         if self.seen.len() < MAX_CONTACTS {
             self.seen.insert(triple);
-        } else if self.exactness == Exactness::Exact && !self.seen.contains(&triple) {
+        } else if !self.seen.contains(&triple) {
             self.exactness = Exactness::AtLeast;
         }
     }

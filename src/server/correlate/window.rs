@@ -9,6 +9,7 @@
 //! out of the window, which is also the evidence for an incident.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::time::Duration;
 
 use crate::event::Timestamp;
@@ -93,6 +94,13 @@ impl<T: Moment> Window<T> {
     /// Forgets the sightings that `unwanted` picks.
     pub fn forget(&mut self, unwanted: impl Fn(&T) -> bool) {
         self.sightings.retain(|kept| !unwanted(kept));
+    }
+
+    /// Reads what another sighting will be held against.
+    pub fn foresee(&self) {
+        for kept in &self.sightings {
+            black_box(kept.at());
+        }
     }
 
     /// What is kept, oldest first.

@@ -51,10 +51,10 @@ impl Hash {
         usize::try_from((u128::from(self.0) * bound) >> 64).unwrap_or(0)
     }
 
-    /// 32 bits that tell entries of a bucket apart.
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
-    pub const fn tag(self) -> u32 {
-        self.0 as u32
+    /// 16 bits that tell entries of a bucket apart.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower bits are wanted")]
+    pub const fn tag(self) -> u16 {
+        self.0 as u16
     }
 
     /// The lower bits, for positions within a line.

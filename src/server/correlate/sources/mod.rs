@@ -12,6 +12,7 @@
 //! networks, and an eighth is left for what is kept of ports, clients and incidents.
 
 pub mod hash;
+pub mod lines;
 pub mod pairs;
 pub mod sieve;
 pub mod suspect;
@@ -23,12 +24,14 @@ use std::net::IpAddr;
 use crate::event::Timestamp;
 use crate::server::alert::{Network, Source, Zone};
 use crate::server::correlate::clients::Handle;
+use crate::server::correlate::foresight::BATCH;
 use crate::server::correlate::frequency::Rule;
-use crate::server::correlate::sighting::{Proof, Sighting};
-use crate::server::correlate::sources::hash::Secret;
+use crate::server::correlate::sighting::{Proof, Sighting, Trap};
+use crate::server::correlate::sources::hash::{Hash, Secret};
 use crate::server::correlate::sources::suspect::{Key, Standing, Suspect, Touch};
 use crate::server::correlate::sources::tier::{Arrival, Entrance, Sight, Tier, Visit};
 use crate::server::correlate::statistics::bursts::Model;
+use crate::server::correlate::window::Moment as _;
 
 /// Whether a source has touched a trap before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub struct Sources {
     pub networks: Tier,
     crowds: Crowds,
     introductions: Introductions,
-    secret: Secret,
+    hashes: Hashes,
 }
 
 /// What the sources are looked at with.
@@ -71,17 +74,50 @@ impl Sources {
     pub fn new(memory: usize, secret: Secret) -> Self {
         let eighth = memory / 8;
         Self {
-            inside: Tier::new(eighth * 3, secret),
-            outside: Tier::new(eighth * 3, secret),
-            networks: Tier::new(eighth, secret),
+            inside: Tier::new(eighth * 3),
+            outside: Tier::new(eighth * 3),
+            networks: Tier::new(eighth),
             crowds: Crowds::new(),
             introductions: Introductions::default(),
-            secret,
+            hashes: Hashes::new(secret),
+        }
+    }
+
+    /// A hit that is to come.
+    pub fn prospect(&mut self, sighting: &Sighting, zone: Zone) -> Prospect {
+        let (source, network) = keys(sighting.source);
+        Prospect {
+            zone,
+            trap: sighting.trap(),
+            source: (source, self.hashes.of(source)),
+            network: (network, self.hashes.of(network)),
+        }
+    }
+
+    /// Reads what says where things are.
+    pub fn foresee(&self, prospect: &Prospect) {
+        let (_, source) = prospect.source;
+        self.tier(prospect.zone).foresee(source, prospect.trap);
+        if prospect.zone == Zone::Outside {
+            let (_, network) = prospect.network;
+            self.networks.foresee(network, prospect.trap);
+        }
+    }
+
+    /// Reads the suspects themselves.
+    pub fn foresee_suspects(&self, prospect: &Prospect) {
+        let (key, hash) = prospect.source;
+        self.tier(prospect.zone).foresee_suspect(hash, key);
+        if prospect.zone == Zone::Outside {
+            let (key, hash) = prospect.network;
+            self.networks.foresee_suspect(hash, key);
         }
     }
 
     /// Takes in a hit.
     pub fn visit(&mut self, sighting: &Sighting, zone: Zone, glass: &Glass<'_>) -> Sight {
+        let (key, network) = keys(sighting.source);
+        let (hash, crowd) = (self.hashes.of(key), self.hashes.of(network));
         let tier = match zone {
             Zone::Inside => &mut self.inside,
             Zone::Outside => &mut self.outside,
@@ -89,8 +125,7 @@ impl Sources {
         let quota = tier.capacity() / 8;
         let entrance = || {
             let introduced = self.introductions.of(sighting.handle, glass.now);
-            let crowded =
-                zone == Zone::Outside && self.crowds.is_full(crowd(self.secret, sighting.source));
+            let crowded = zone == Zone::Outside && self.crowds.is_full(crowd);
             if crowded || introduced >= quota {
                 Entrance::Shut
             } else {
@@ -98,7 +133,8 @@ impl Sources {
             }
         };
         let visit = Visit {
-            key: Key::source(Source::of(sighting.source)),
+            key,
+            hash,
             touch: Touch::from(sighting),
             proof: glass.proof,
             rule: glass.rule,
@@ -110,7 +146,7 @@ impl Sources {
             self.introductions.count(sighting.handle, glass.now);
         }
         if zone == Zone::Outside {
-            self.count_crowds(sighting.source, sight.arrival);
+            self.count_crowds(crowd, sight.arrival);
         }
         sight
     }
@@ -118,8 +154,10 @@ impl Sources {
     /// Takes in a first contact of a network, and says which suspect it is if it has a place and
     /// the contact is new to the network too.
     pub fn visit_network(&mut self, sighting: &Sighting, glass: &Glass<'_>) -> Option<&Suspect> {
+        let (_, key) = keys(sighting.source);
         let visit = Visit {
-            key: Key::network(Network::of(sighting.source)),
+            key,
+            hash: self.hashes.of(key),
             touch: Touch::from(sighting),
             proof: glass.proof,
             rule: glass.rule,
@@ -135,13 +173,15 @@ impl Sources {
 
     /// What is kept of a source, if it has a place.
     pub fn suspect_mut(&mut self, source: Source, zone: Zone) -> Option<&mut Suspect> {
-        self.tier_mut(zone).find_mut(Key::source(source))
+        let key = Key::source(source);
+        let hash = self.hashes.of(key);
+        self.tier_mut(zone).find_mut(hash, key)
     }
 
     /// Notes that an incident was opened about the network of a source.
     pub fn network_is_alerted(&mut self, source: IpAddr) {
-        let key = Key::network(Network::of(source));
-        if let Some(network) = self.networks.find_mut(key) {
+        let (_, key) = keys(source);
+        if let Some(network) = self.networks.find_mut(self.hashes.of(key), key) {
             network.standing = Standing::Alerted;
         }
     }
@@ -162,23 +202,75 @@ impl Sources {
         }
     }
 
-    fn count_crowds(&mut self, newcomer: IpAddr, arrival: Arrival) {
+    fn count_crowds(&mut self, newcomer: Hash, arrival: Arrival) {
         match arrival {
             Arrival::None => return,
             Arrival::Newcomer => {}
             Arrival::Displacing(gone) => {
-                self.crowds.leave(crowd(self.secret, gone.address()));
+                let (_, network) = keys(gone.address());
+                self.crowds.leave(self.hashes.of(network));
             }
         }
-        self.crowds.enter(crowd(self.secret, newcomer));
+        self.crowds.enter(newcomer);
     }
 }
 
-/// By what sources of one network are counted.
-fn crowd(secret: Secret, source: IpAddr) -> u64 {
-    secret
-        .hash(Key::network(Network::of(source)).number())
-        .bits()
+/// A hit that is to come: by what it will be looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Prospect {
+    zone: Zone,
+    trap: Trap,
+    source: (Key, Hash),
+    network: (Key, Hash),
+}
+
+impl Prospect {
+    /// The hash of its source.
+    pub const fn hash(&self) -> Hash {
+        self.source.1
+    }
+}
+
+/// What an address and its network are found by.
+fn keys(source: IpAddr) -> (Key, Key) {
+    (
+        Key::source(Source::of(source)),
+        Key::network(Network::of(source)),
+    )
+}
+
+/// Hashes of keys. Those that were asked for lately are not computed again.
+#[derive(Debug)]
+struct Hashes {
+    secret: Secret,
+    lately: Vec<(Key, Hash)>,
+}
+
+/// Hashes that are kept: for each event of a batch that of its source and that of its network, and as
+/// many again.
+const LATELY: usize = 4 * BATCH;
+
+impl Hashes {
+    fn new(secret: Secret) -> Self {
+        let key = Key::default();
+        Self {
+            secret,
+            lately: vec![(key, secret.hash(key.number())); LATELY],
+        }
+    }
+
+    fn of(&mut self, key: Key) -> Hash {
+        let number = key.number();
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let place = usize::try_from(mixed >> 100).unwrap_or(0) % LATELY;
+        let Some((known, hash)) = self.lately.get_mut(place) else {
+            return self.secret.hash(number);
+        };
+        if *known != key {
+            (*known, *hash) = (key, self.secret.hash(number));
+        }
+        *hash
+    }
 }
 
 /// How many places sources of one network have, at most: a counter for each of many groups of
@@ -195,23 +287,23 @@ impl Crowds {
         Self(vec![0; 1 << 20])
     }
 
-    fn place(&self, crowd: u64) -> usize {
-        usize::try_from(crowd).unwrap_or(0) & (self.0.len() - 1)
+    fn place(&self, crowd: Hash) -> usize {
+        usize::try_from(crowd.bits()).unwrap_or(0) & (self.0.len() - 1)
     }
 
-    fn is_full(&self, crowd: u64) -> bool {
+    fn is_full(&self, crowd: Hash) -> bool {
         let counter = self.0.get(self.place(crowd));
         counter.is_some_and(|counter| *counter >= CROWD)
     }
 
-    fn enter(&mut self, crowd: u64) {
+    fn enter(&mut self, crowd: Hash) {
         let place = self.place(crowd);
         if let Some(counter) = self.0.get_mut(place) {
             *counter = counter.saturating_add(1);
         }
     }
 
-    fn leave(&mut self, crowd: u64) {
+    fn leave(&mut self, crowd: Hash) {
         let place = self.place(crowd);
         if let Some(counter) = self.0.get_mut(place) {
             *counter = counter.saturating_sub(1);

@@ -7,27 +7,26 @@
 use crate::event::Timestamp;
 use crate::server::correlate::sources::Novelty;
 use crate::server::correlate::sources::hash::Hash;
+use crate::server::correlate::sources::lines::{LINE, Lines};
 use crate::server::correlate::sources::sieve::GENERATION;
 
-const LINE: usize = 64;
 const BITS: u32 = 6;
 
 /// A set of pairs.
 #[derive(Debug)]
 pub struct Pairs {
-    young: Vec<u8>,
-    old: Vec<u8>,
+    young: Lines,
+    old: Lines,
     begun: Timestamp,
 }
 
 impl Pairs {
     /// A set of `bytes`, both generations together.
     pub fn new(bytes: usize) -> Self {
-        let size = (bytes / 2 / LINE).max(1) * LINE;
-        let (young, old) = (vec![0; size], vec![0; size]);
+        let lines = bytes / 2 / LINE;
         Self {
-            young,
-            old,
+            young: Lines::new(lines),
+            old: Lines::new(lines),
             begun: Timestamp::default(),
         }
     }
@@ -35,26 +34,35 @@ impl Pairs {
     /// Notes a pair at `now`; says whether it is new.
     pub fn add(&mut self, hash: Hash, now: Timestamp) -> Novelty {
         self.turn(now);
-        let line = hash.reduced_to(self.young.len() / LINE) * LINE;
-        let (mut in_young, mut in_old) = (Novelty::Repeat, Novelty::Repeat);
-        for n in 0..BITS {
-            // The line was chosen by the upper bits; 54 of the lower ones are used here.
-            let bit = hash.bits() >> (9 * n) & 511;
-            let (byte, mask) = (line + usize::try_from(bit / 8).unwrap_or(0), 1 << (bit % 8));
-            if let Some(byte) = self.young.get_mut(byte) {
-                if *byte & mask == 0 {
-                    in_young = Novelty::First;
+        let place = self.place(hash);
+        let old = self.old.get(place).is_some_and(|line| {
+            bits(hash).all(|(byte, mask)| line.get(byte).is_some_and(|byte| byte & mask != 0))
+        });
+        let mut young = true;
+        if let Some(line) = self.young.get_mut(place) {
+            for (byte, mask) in bits(hash) {
+                if let Some(byte) = line.get_mut(byte) {
+                    young &= *byte & mask != 0;
+                    *byte |= mask;
                 }
-                *byte |= mask;
-            }
-            if self.old.get(byte).is_some_and(|byte| byte & mask == 0) {
-                in_old = Novelty::First;
             }
         }
-        match (in_young, in_old) {
-            (Novelty::First, Novelty::First) => Novelty::First,
-            _ => Novelty::Repeat,
+        if young || old {
+            Novelty::Repeat
+        } else {
+            Novelty::First
         }
+    }
+
+    /// Reads what is needed to note a pair.
+    pub fn foresee(&self, hash: Hash) {
+        let place = self.place(hash);
+        self.young.foresee(place);
+        self.old.foresee(place);
+    }
+
+    fn place(&self, hash: Hash) -> usize {
+        hash.reduced_to(self.young.len())
     }
 
     fn turn(&mut self, now: Timestamp) {
@@ -66,12 +74,21 @@ impl Pairs {
             return;
         }
         std::mem::swap(&mut self.young, &mut self.old);
-        self.young = vec![0; self.young.len()];
+        self.young = Lines::new(self.young.len());
         if age >= GENERATION * 2 {
-            self.old = vec![0; self.old.len()];
+            self.old = Lines::new(self.old.len());
         }
         self.begun = now;
     }
+}
+
+/// The bytes of a pair's line that are looked at, each with its bit.
+fn bits(hash: Hash) -> impl Iterator<Item = (usize, u8)> {
+    // The line was chosen by the upper bits; 54 of the lower ones are used here.
+    (0..BITS).map(move |n| {
+        let bit = hash.bits() >> (9 * n) & 511;
+        (usize::try_from(bit / 8).unwrap_or(0), 1 << (bit % 8))
+    })
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::server::correlate::sources::hash::Hash;
+use crate::server::correlate::sources::lines::{LINE, Lines};
 
-/// Counters of one key's line: 64 of a byte, four quarters.
-const LINE: usize = 64;
+/// Counters of a byte in each quarter of a key's line.
 const QUARTER: usize = LINE / 4;
 
 /// How long a generation counts before the next one begins.
@@ -24,14 +24,14 @@ const SAMPLED: usize = 1024;
 /// Upper bounds on counts.
 #[derive(Debug)]
 pub struct Sieve {
-    young: Lines,
-    old: Lines,
+    young: Generation,
+    old: Generation,
     begun: Timestamp,
 }
 
 #[derive(Debug)]
-struct Lines {
-    counters: Vec<u8>,
+struct Generation {
+    counters: Lines,
     used: Used,
 }
 
@@ -45,10 +45,10 @@ enum Used {
 impl Sieve {
     /// A sieve of `bytes`, both generations together.
     pub fn new(bytes: usize) -> Self {
-        let lines = (bytes / 2 / LINE).max(1);
+        let lines = bytes / 2 / LINE;
         Self {
-            young: Lines::new(lines),
-            old: Lines::new(lines),
+            young: Generation::new(lines),
+            old: Generation::new(lines),
             begun: Timestamp::default(),
         }
     }
@@ -56,11 +56,17 @@ impl Sieve {
     /// Counts a key once more at `now`, and says how often it has been counted at most.
     pub fn add(&mut self, hash: Hash, now: Timestamp) -> u32 {
         self.turn(now);
-        self.young.add(hash);
-        self.estimate(hash)
+        self.young.add(hash) + self.old.estimate(hash)
+    }
+
+    /// Reads what is needed to count a key.
+    pub fn foresee(&self, hash: Hash) {
+        self.young.counters.foresee(self.young.line(hash));
+        self.old.counters.foresee(self.old.line(hash));
     }
 
     /// How often a key has been counted at most, within the last day or two.
+    #[cfg(test)]
     pub fn estimate(&self, hash: Hash) -> u32 {
         self.young.estimate(hash) + self.old.estimate(hash)
     }
@@ -76,8 +82,8 @@ impl Sieve {
     /// What less than this share of keys never counted would be said to exceed.
     pub fn noise(&self, share: f64) -> u32 {
         // What is said is the sum over both generations.
-        let level = |lines: &Lines| {
-            let clear = (1..u8::MAX).find(|count| lines.error(*count) < share);
+        let level = |generation: &Generation| {
+            let clear = (1..u8::MAX).find(|count| generation.error(*count) < share);
             u32::from(clear.unwrap_or(u8::MAX)) - 1
         };
         level(&self.young) + level(&self.old)
@@ -100,10 +106,10 @@ impl Sieve {
     }
 }
 
-impl Lines {
+impl Generation {
     fn new(lines: usize) -> Self {
         Self {
-            counters: vec![0; lines * LINE],
+            counters: Lines::new(lines),
             used: Used::No,
         }
     }
@@ -111,43 +117,41 @@ impl Lines {
     fn wipe(&mut self) {
         if self.used == Used::Yes {
             // Fresh memory costs nothing until it is used.
-            self.counters = vec![0; self.counters.len()];
+            self.counters = Lines::new(self.counters.len());
             self.used = Used::No;
         }
     }
 
     fn line(&self, hash: Hash) -> usize {
-        hash.reduced_to(self.counters.len() / LINE) * LINE
+        hash.reduced_to(self.counters.len())
     }
 
     fn estimate(&self, hash: Hash) -> u32 {
-        let line = self.line(hash);
-        let counter = |place: usize| self.counters.get(line + place).copied();
-        let least = places(hash).into_iter().filter_map(counter).min();
-        u32::from(least.unwrap_or(0))
+        let line = self.counters.get(self.line(hash));
+        line.map_or(0, |line| least(line, hash).into())
     }
 
-    fn add(&mut self, hash: Hash) {
+    /// Counts a key once more, and says how often it has been counted at most.
+    fn add(&mut self, hash: Hash) -> u32 {
         self.used = Used::Yes;
-        let line = self.line(hash);
-        let Ok(least) = u8::try_from(self.estimate(hash)) else {
-            return;
+        let place = self.line(hash);
+        let Some(line) = self.counters.get_mut(place) else {
+            return 0;
         };
-        let raised = least.saturating_add(1);
+        let raised = least(line, hash).saturating_add(1);
         for place in places(hash) {
-            if let Some(counter) = self.counters.get_mut(line + place) {
+            if let Some(counter) = line.get_mut(place) {
                 *counter = raised.max(*counter);
             }
         }
+        raised.into()
     }
 
     fn error(&self, count: u8) -> f64 {
         if self.used == Used::No {
             return 0.0;
         }
-        let lines = self.counters.len() / LINE;
-        let step = (lines / SAMPLED).max(1);
-        let sampled = self.counters.chunks_exact(LINE).step_by(step);
+        let sampled = self.counters.sample(self.counters.len() / SAMPLED);
         let share = |quarter: &[u8]| {
             let high = quarter.iter().filter(|counter| **counter >= count).count();
             high as f64 / QUARTER as f64
@@ -159,6 +163,12 @@ impl Lines {
         }
         sum / f64::max(number, 1.0)
     }
+}
+
+/// The smallest of a key's counters in its line.
+fn least(line: &[u8; LINE], hash: Hash) -> u8 {
+    let counters = places(hash).map(|place| line.get(place).copied().unwrap_or(0));
+    counters.into_iter().min().unwrap_or(0)
 }
 
 /// Where in its line a key's counters are, one in each quarter.

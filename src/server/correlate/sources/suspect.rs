@@ -3,6 +3,7 @@
 //! Who was seen once takes up 150 bytes; the history of those seen again is on the heap, and its
 //! bytes are counted.
 
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::server::correlate::statistics::bursts::{Bursts, Model};
 use crate::server::correlate::window::Moment;
 
 /// What a source or a network is found by: its address, IPv4 as mapped into IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key([u8; 16]);
 
 impl Key {
@@ -211,6 +212,16 @@ impl Suspect {
     /// What it is found by.
     pub const fn id(&self) -> Key {
         self.key
+    }
+
+    /// Reads what another hit will change.
+    pub fn foresee(&self) {
+        black_box((self.key, self.last_seen, self.contacts, self.days));
+        black_box((self.run, self.chance_days));
+        if let Past::Many(many) = &self.past {
+            black_box(many.traps.first().copied());
+            many.history.foresee();
+        }
     }
 
     /// Takes in another hit.

@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::event::Timestamp;
 use crate::server::alert::Statistic;
 use crate::server::correlate::frequency::Rule;
-use crate::server::correlate::sighting::Proof;
+use crate::server::correlate::sighting::{Proof, Trap};
 use crate::server::correlate::sources::Novelty;
-use crate::server::correlate::sources::hash::{Hash, Secret};
+use crate::server::correlate::sources::hash::Hash;
 use crate::server::correlate::sources::pairs::Pairs;
 use crate::server::correlate::sources::sieve::Sieve;
 use crate::server::correlate::sources::suspect::{Budget, Key, Shelf, Suspect, Touch};
@@ -26,7 +26,6 @@ pub const MEMORY: Duration = Duration::from_secs(30 * 86_400);
 /// A table of suspects in a fixed amount of memory.
 #[derive(Debug)]
 pub struct Tier {
-    secret: Secret,
     vault: Vault<Suspect>,
     sieve: Sieve,
     pairs: Pairs,
@@ -52,6 +51,8 @@ pub struct Counts {
 pub struct Visit<'a> {
     /// Whose.
     pub key: Key,
+    /// The hash of that.
+    pub hash: Hash,
     /// What.
     pub touch: Touch,
     /// What it shows of its source.
@@ -76,6 +77,8 @@ pub enum Entrance {
 /// What a visit was.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight {
+    /// The hash of what was visited.
+    pub hash: Hash,
     /// Where the suspect is, if it has a place.
     pub place: Option<Place>,
     /// Whether it took the place just now.
@@ -111,10 +114,9 @@ struct Noise {
 
 impl Tier {
     /// A tier of `bytes`.
-    pub fn new(bytes: usize, secret: Secret) -> Self {
+    pub fn new(bytes: usize) -> Self {
         let part = |twelfths: usize| bytes / 12 * twelfths;
         Self {
-            secret,
             vault: Vault::new(part(5) / size_of::<Suspect>()),
             sieve: Sieve::new(part(4)),
             pairs: Pairs::new(part(1)),
@@ -129,11 +131,26 @@ impl Tier {
         }
     }
 
+    /// Reads what says where the suspect with this hash is, and what is known of it if it has no place.
+    pub fn foresee(&self, hash: Hash, trap: Trap) {
+        self.vault.foresee(hash);
+        self.pairs.foresee(hash.with(trap.number()));
+        self.sieve.foresee(hash);
+    }
+
+    /// Reads a suspect, if it has a place.
+    pub fn foresee_suspect(&self, hash: Hash, key: Key) {
+        let place = self.vault.find(hash, key);
+        if let Some(suspect) = place.and_then(|place| self.vault.get(place)) {
+            suspect.foresee();
+        }
+    }
+
     /// Takes in a hit. Whether who has no place may take one up is only asked when there is one.
     pub fn visit(&mut self, visit: &Visit<'_>, entrance: impl Fn() -> Entrance) -> Sight {
-        let hash = self.secret.hash(visit.key.number());
+        let hash = visit.hash;
         let Some(place) = self.vault.find(hash, visit.key) else {
-            return self.newcomer(hash, visit, entrance);
+            return self.newcomer(visit, entrance);
         };
         let Some(suspect) = self.vault.get_mut(place) else {
             return Sight::outside(Novelty::Repeat, visit);
@@ -154,6 +171,7 @@ impl Tier {
             self.packets_only = self.packets_only.saturating_sub(1);
         }
         Sight {
+            hash: visit.hash,
             place: Some(place),
             arrival: Arrival::None,
             novelty: change.novelty,
@@ -174,8 +192,7 @@ impl Tier {
     }
 
     /// The suspect with this key, if it has a place.
-    pub fn find_mut(&mut self, key: Key) -> Option<&mut Suspect> {
-        let hash = self.secret.hash(key.number());
+    pub fn find_mut(&mut self, hash: Hash, key: Key) -> Option<&mut Suspect> {
         self.vault.get_mut(self.vault.find(hash, key)?)
     }
 
@@ -204,18 +221,14 @@ impl Tier {
         self.sieve.error(contacts)
     }
 
-    fn newcomer(
-        &mut self,
-        hash: Hash,
-        visit: &Visit<'_>,
-        entrance: impl Fn() -> Entrance,
-    ) -> Sight {
+    fn newcomer(&mut self, visit: &Visit<'_>, entrance: impl Fn() -> Entrance) -> Sight {
+        let hash = visit.hash;
         let expired = visit.now.before(MEMORY);
         let too_many = self.has_too_many(visit);
         let is_open = || !too_many && entrance() == Entrance::Open;
         let room = self.vault.has_room(hash, expired);
         if room && is_open() {
-            return self.admit(hash, visit, 0, 0);
+            return self.admit(visit, 0, 0);
         }
         let pair = hash.with(visit.touch.trap().number());
         if self.pairs.add(pair, visit.now) == Novelty::Repeat {
@@ -225,16 +238,16 @@ impl Tier {
         self.counts.outside += 1;
         let strength = estimate.saturating_sub(self.noise.level(&self.sieve));
         if !room && strength > 1 && is_open() {
-            self.admit(hash, visit, strength, estimate)
+            self.admit(visit, strength, estimate)
         } else {
             Sight::stranger(estimate, visit)
         }
     }
 
-    fn admit(&mut self, hash: Hash, visit: &Visit<'_>, strength: u32, contacts: u32) -> Sight {
+    fn admit(&mut self, visit: &Visit<'_>, strength: u32, contacts: u32) -> Sight {
         let suspect = Suspect::new(visit.key, visit.touch, visit.proof, visit.model);
         let expired = visit.now.before(MEMORY);
-        let (place, arrival) = match self.vault.admit(hash, suspect, strength, expired) {
+        let (place, arrival) = match self.vault.admit(visit.hash, suspect, strength, expired) {
             Room::Free(place) => (place, Arrival::Newcomer),
             Room::Made(place, gone) => {
                 self.forget(&gone, expired);
@@ -246,6 +259,7 @@ impl Tier {
             self.packets_only += 1;
         }
         Sight {
+            hash: visit.hash,
             place: Some(place),
             arrival,
             novelty: Novelty::First,
@@ -287,6 +301,7 @@ impl Noise {
 impl Sight {
     fn outside(novelty: Novelty, visit: &Visit<'_>) -> Self {
         Self {
+            hash: visit.hash,
             place: None,
             arrival: Arrival::None,
             novelty,
@@ -312,6 +327,7 @@ mod tests {
     use crate::server::alert::{Detector, Source};
     use crate::server::correlate::clients::Handle;
     use crate::server::correlate::sighting::Sighting;
+    use crate::server::correlate::sources::hash::Secret;
     use crate::server::correlate::statistics::bursts::Null;
 
     /// A tier, and what its suspects are looked at with.
@@ -324,7 +340,7 @@ mod tests {
     impl Watch {
         fn new(bytes: usize) -> Self {
             Self {
-                tier: Tier::new(bytes, Secret::default()),
+                tier: Tier::new(bytes),
                 rule: Rule::new(Detector::FrequentSource, &Frequency::default()),
                 model: Model::new(&Null::default()),
             }
@@ -340,8 +356,10 @@ mod tests {
                 port,
                 count: 1,
             };
+            let key = Key::source(Source::of(sighting.source));
             let visit = Visit {
-                key: Key::source(Source::of(sighting.source)),
+                key,
+                hash: Secret::default().hash(key.number()),
                 touch: Touch::from(&sighting),
                 proof,
                 rule: &self.rule,

@@ -8,6 +8,8 @@
 //! full must be stronger than its weakest entry on probation. A flood of sources seen once can
 //! therefore drive out sources seen once, and nobody else.
 
+use std::hint::black_box;
+
 use crate::event::Timestamp;
 use crate::server::correlate::sources::hash::Hash;
 
@@ -29,15 +31,16 @@ pub trait Entry {
     fn last_seen(&self) -> Timestamp;
 }
 
+type Bucket<E> = [Option<E>; WAYS];
+
 /// A table of a fixed number of entries. What is needed to see that a key is not there lies apart
 /// from the entries, close together.
 #[derive(Debug)]
 pub struct Vault<E> {
-    /// Of each bucket, 32 bits of the hash of what is in each place, 0 if it is free; and a time
-    /// before which none of its entries was last seen, in microseconds. Zeros, so that no memory
-    /// is used before it is needed.
-    heads: Vec<([u32; WAYS], u64)>,
-    buckets: Vec<Option<Box<[E]>>>,
+    /// Of each bucket, 16 bits of the hash of what is in each place, 0 if it is free; and a time
+    /// before which none of its entries was last seen, in microseconds.
+    heads: Vec<([u16; WAYS], u64)>,
+    buckets: Vec<Option<Box<Bucket<E>>>>,
     len: usize,
 }
 
@@ -85,33 +88,44 @@ impl<E: Entry + Clone> Vault<E> {
         let bucket = self.bucket_of(hash);
         let tag = tag(hash);
         let (tags, _) = self.heads.get(bucket)?;
-        let mut tagged = tags.iter().enumerate();
-        let found = tagged.find(|(way, known)| {
-            **known == tag
-                && self
-                    .entries(bucket)
-                    .get(*way)
-                    .is_some_and(|it| it.key() == key)
-        });
-        found.map(|(way, _)| Place { bucket, way })
+        // All are compared before any is looked at, which processors do in one go.
+        let same = tags.map(|known| known == tag);
+        if same == [false; WAYS] {
+            return None;
+        }
+        let tagged = (0..WAYS).zip(same).filter(|(_, same)| *same);
+        let mut places = tagged.map(|(way, _)| Place { bucket, way });
+        places.find(|place| self.get(*place).is_some_and(|it| it.key() == key))
+    }
+
+    /// Reads what is needed to find a key.
+    pub fn foresee(&self, hash: Hash) {
+        let bucket = self.bucket_of(hash);
+        black_box(
+            self.heads
+                .get(bucket)
+                .map(|(tags, oldest)| (tags[0], *oldest)),
+        );
+        black_box(self.buckets.get(bucket).map(Option::is_some));
     }
 
     /// The entry at a place.
     pub fn get(&self, place: Place) -> Option<&E> {
-        self.entries(place.bucket).get(place.way)
+        let bucket = self.buckets.get(place.bucket)?.as_deref()?;
+        bucket.get(place.way)?.as_ref()
     }
 
     /// The entry at a place.
     pub fn get_mut(&mut self, place: Place) -> Option<&mut E> {
-        let entries = self.buckets.get_mut(place.bucket)?.as_deref_mut()?;
-        entries.get_mut(place.way)
+        let bucket = self.buckets.get_mut(place.bucket)?.as_deref_mut()?;
+        bucket.get_mut(place.way)?.as_mut()
     }
 
     /// Whether the bucket of `hash` has a free place, or one whose entry was last seen before
     /// `expired`.
     pub fn has_room(&mut self, hash: Hash, expired: Timestamp) -> bool {
         let bucket = self.bucket_of(hash);
-        let Some((tags, oldest)) = self.heads.get(bucket) else {
+        let Some((tags, oldest)) = self.heads.get_mut(bucket) else {
             return false;
         };
         if tags.contains(&0) {
@@ -121,83 +135,62 @@ impl<E: Entry + Clone> Vault<E> {
         if *oldest >= expired.as_micros() {
             return false;
         }
-        let seen = self.entries(bucket).iter().map(Entry::last_seen).min();
-        let seen = seen.unwrap_or_default();
-        if let Some((_, oldest)) = self.heads.get_mut(bucket) {
-            *oldest = seen.as_micros();
-        }
-        seen < expired
+        let entries = self.buckets.get(bucket).into_iter().flatten();
+        let entries = entries.flat_map(|bucket| bucket.iter().flatten());
+        let seen = entries.map(Entry::last_seen).min();
+        *oldest = seen.unwrap_or_default().as_micros();
+        *oldest < expired.as_micros()
     }
 
     /// Takes an entry in, in a free place, or in the place of one last seen before `expired`, or
     /// in that of the weakest one if that is weaker than `strength`.
     pub fn admit(&mut self, hash: Hash, entry: E, strength: u32, expired: Timestamp) -> Room<E> {
         let bucket = self.bucket_of(hash);
-        let way = self.entries(bucket).len();
-        if way < WAYS {
-            self.push(bucket, entry);
-            self.set_tag(bucket, way, hash);
-            return Room::Free(Place { bucket, way });
-        }
-        let seen = entry.last_seen().as_micros();
-        let way = replaceable(self.entries(bucket), strength, expired);
-        let place = way.map(|way| Place { bucket, way });
-        match place.and_then(|place| Some((place, self.get_mut(place)?))) {
-            Some((place, known)) => {
-                let gone = std::mem::replace(known, entry);
-                self.set_tag(bucket, place.way, hash);
-                if let Some((_, oldest)) = self.heads.get_mut(bucket) {
-                    *oldest = seen.min(*oldest);
-                }
-                Room::Made(place, gone)
-            }
-            None => Room::None(entry),
+        let (Some((tags, oldest)), Some(entries)) =
+            (self.heads.get_mut(bucket), self.buckets.get_mut(bucket))
+        else {
+            return Room::None(entry);
+        };
+        let entries = entries.get_or_insert_with(|| Box::new([const { None }; WAYS]));
+        let free = tags.iter().position(|tag| *tag == 0);
+        let Some(way) = free.or_else(|| replaceable(entries, strength, expired)) else {
+            return Room::None(entry);
+        };
+        let (Some(slot), Some(known)) = (entries.get_mut(way), tags.get_mut(way)) else {
+            return Room::None(entry);
+        };
+        *known = tag(hash);
+        *oldest = entry.last_seen().as_micros().min(*oldest);
+        let place = Place { bucket, way };
+        if let Some(gone) = slot.replace(entry) {
+            Room::Made(place, gone)
+        } else {
+            self.len += 1;
+            Room::Free(place)
         }
     }
 
     /// All entries, in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = &E> {
-        self.buckets.iter().flatten().flatten()
+        let buckets = self.buckets.iter().flatten();
+        buckets.flat_map(|bucket| bucket.iter().flatten())
     }
 
     fn bucket_of(&self, hash: Hash) -> usize {
         hash.reduced_to(self.buckets.len())
     }
-
-    fn entries(&self, bucket: usize) -> &[E] {
-        let entries = self.buckets.get(bucket).and_then(Option::as_deref);
-        entries.unwrap_or_default()
-    }
-
-    /// Adds an entry to a bucket, which takes up no more memory than it needs.
-    fn push(&mut self, bucket: usize, entry: E) {
-        if let Some(slot) = self.buckets.get_mut(bucket) {
-            let mut entries = slot.take().map(Vec::from).unwrap_or_default();
-            entries.reserve_exact(1);
-            entries.push(entry);
-            *slot = Some(entries.into_boxed_slice());
-            self.len += 1;
-        }
-    }
-
-    fn set_tag(&mut self, bucket: usize, way: usize, hash: Hash) {
-        let head = self.heads.get_mut(bucket);
-        if let Some(known) = head.and_then(|(tags, _)| tags.get_mut(way)) {
-            *known = tag(hash);
-        }
-    }
 }
 
-fn tag(hash: Hash) -> u32 {
+fn tag(hash: Hash) -> u16 {
     hash.tag().max(1)
 }
 
 /// Which entry of a full bucket gives way: one last seen before `expired`, or the weakest one.
-fn replaceable<E: Entry>(entries: &[E], strength: u32, expired: Timestamp) -> Option<usize> {
-    let old = entries.iter().position(|it| it.last_seen() < expired);
-    old.or_else(|| {
-        let known = entries.iter().enumerate();
-        let weak = known.filter_map(|(way, it)| Some((it.strength()?, it.last_seen(), way)));
+fn replaceable<E: Entry>(bucket: &Bucket<E>, strength: u32, expired: Timestamp) -> Option<usize> {
+    let entries = || (0..WAYS).zip(bucket.iter().flatten());
+    let old = entries().find(|(_, it)| it.last_seen() < expired);
+    old.map(|(way, _)| way).or_else(|| {
+        let weak = entries().filter_map(|(way, it)| Some((it.strength()?, it.last_seen(), way)));
         let (weakest, _, way) = weak.min()?;
         (weakest < strength).then_some(way)
     })
