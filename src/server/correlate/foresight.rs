@@ -6,6 +6,7 @@
 //! is read once, subject by subject, and thrown away. What comes of the events is the same.
 
 use crate::event::Event;
+use crate::server::alert::{Source, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::by_side::Side;
 use crate::server::correlate::incidents::Key;
@@ -39,8 +40,10 @@ impl Correlator {
             self.contacts.foresee(sighting.client);
         }
         for (sighting, _) in &prospects {
-            let key = Key::Scan(Side::Client.subject(sighting));
-            self.incidents.foresee(key, sighting);
+            let source = Subject::Source(Source::of(sighting.source));
+            for subject in [source, Side::Client.subject(sighting)] {
+                self.incidents.foresee(Key::Scan(subject), sighting);
+            }
         }
         for (sighting, prospect) in &prospects {
             self.repeats.foresee(sighting, prospect.hash());

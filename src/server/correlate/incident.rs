@@ -162,6 +162,7 @@ impl Incident {
         self.clients.foresee(&sighting.client);
         self.ports.foresee(&sighting.port);
         self.sources.foresee(&sighting.source);
+        self.contacts.foresee(&triple(sighting));
     }
 
     /// Takes in a sighting that has just been received.
@@ -180,8 +181,7 @@ impl Incident {
         self.clients.add(sighting.client, count);
         self.ports.add(sighting.port, count);
         self.sources.add(sighting.source, count);
-        self.contacts
-            .add((sighting.source, sighting.client, sighting.port));
+        self.contacts.add(triple(sighting));
     }
 
     /// Notes that a detector has tripped; only the first time counts.
@@ -341,6 +341,11 @@ impl Incident {
             shape: self.shape(),
         }
     }
+}
+
+/// A contact as incidents tell it from others.
+const fn triple(sighting: &Sighting) -> (IpAddr, ClientId, u16) {
+    (sighting.source, sighting.client, sighting.port)
 }
 
 /// The pause after so many alerts.

@@ -38,7 +38,7 @@ impl Sighting {
 }
 
 /// A port of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Trap(u64);
 
 impl Trap {

@@ -107,10 +107,11 @@ impl Sources {
     /// Reads the suspects themselves.
     pub fn foresee_suspects(&self, prospect: &Prospect) {
         let (key, hash) = prospect.source;
-        self.tier(prospect.zone).foresee_suspect(hash, key);
+        self.tier(prospect.zone)
+            .foresee_suspect(hash, key, prospect.trap);
         if prospect.zone == Zone::Outside {
             let (key, hash) = prospect.network;
-            self.networks.foresee_suspect(hash, key);
+            self.networks.foresee_suspect(hash, key, prospect.trap);
         }
     }
 

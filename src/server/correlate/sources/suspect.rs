@@ -3,6 +3,7 @@
 //! Who was seen once takes up 150 bytes; the history of those seen again is on the heap, and its
 //! bytes are counted.
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::server::correlate::sighting::{Proof, Sighting, Trap};
 use crate::server::correlate::sources::Novelty;
 use crate::server::correlate::sources::vault::Entry;
 use crate::server::correlate::statistics::bursts::{Bursts, Model};
+use crate::server::correlate::table::Fast;
 use crate::server::correlate::window::Moment;
 
 /// What a source or a network is found by: its address, IPv4 as mapped into IPv6.
@@ -139,8 +141,8 @@ enum Past {
 #[derive(Clone, Debug, Default)]
 struct Many {
     history: History<Touch>,
-    /// The traps it has touched, in order, each with the time of the first contact.
-    traps: Vec<(Trap, Timestamp)>,
+    /// The traps it has touched, each with the time of the first contact.
+    traps: HashMap<Trap, Timestamp, Fast>,
 }
 
 /// Traps of one source that are told apart; more are taken for known ones.
@@ -215,11 +217,11 @@ impl Suspect {
     }
 
     /// Reads what another hit will change.
-    pub fn foresee(&self) {
+    pub fn foresee(&self, trap: Trap) {
         black_box((self.key, self.last_seen, self.contacts, self.days));
         black_box((self.run, self.chance_days));
         if let Past::Many(many) = &self.past {
-            black_box(many.traps.first().copied());
+            black_box(many.traps.contains_key(&trap));
             many.history.foresee();
         }
     }
@@ -331,24 +333,17 @@ impl Many {
 
     fn add(&mut self, touch: Touch, rule: &Rule) -> (Novelty, Option<Statistic>) {
         let fired = self.history.add(touch, rule);
-        let place = self
-            .traps
-            .binary_search_by_key(&touch.trap, |(trap, _)| *trap);
-        let novelty = match place {
-            Err(place) if self.traps.len() < MAX_TRAPS => {
-                if self.traps.len() == self.traps.capacity() {
-                    self.traps.reserve_exact(self.traps.len().max(2));
-                }
-                self.traps.insert(place, (touch.trap, touch.at));
-                Novelty::First
-            }
-            Ok(_) | Err(_) => Novelty::Repeat,
-        };
-        (novelty, fired)
+        if self.traps.len() >= MAX_TRAPS || self.traps.contains_key(&touch.trap) {
+            return (Novelty::Repeat, fired);
+        }
+        self.traps.insert(touch.trap, touch.at);
+        (Novelty::First, fired)
     }
 
     fn heap(&self) -> usize {
-        let traps = self.traps.capacity() * size_of::<(Trap, Timestamp)>();
+        // A table is filled to seven eighths, and has a byte beside each entry.
+        let places = self.traps.capacity() * 8 / 7;
+        let traps = places * (size_of::<(Trap, Timestamp)>() + 1);
         size_of::<Self>() + self.history.heap() + traps
     }
 
@@ -356,16 +351,16 @@ impl Many {
         let mut all: Vec<_> = self.history.iter().copied().collect();
         let mut recent: Vec<_> = all.iter().map(|touch| touch.trap).collect();
         recent.sort_unstable();
-        for (trap, at) in &self.traps {
-            if recent.binary_search(trap).is_err() {
-                all.push(Touch {
-                    at: *at,
-                    address: key.0,
-                    trap: *trap,
-                    count: 1,
-                });
-            }
-        }
+        let forgotten = self
+            .traps
+            .iter()
+            .filter(|(trap, _)| recent.binary_search(trap).is_err());
+        all.extend(forgotten.map(|(trap, at)| Touch {
+            at: *at,
+            address: key.0,
+            trap: *trap,
+            count: 1,
+        }));
         all.sort_by_key(|touch| (touch.at, touch.trap));
         all
     }

@@ -139,10 +139,10 @@ impl Tier {
     }
 
     /// Reads a suspect, if it has a place.
-    pub fn foresee_suspect(&self, hash: Hash, key: Key) {
+    pub fn foresee_suspect(&self, hash: Hash, key: Key, trap: Trap) {
         let place = self.vault.find(hash, key);
         if let Some(suspect) = place.and_then(|place| self.vault.get(place)) {
-            suspect.foresee();
+            suspect.foresee(trap);
         }
     }
 
