@@ -53,3 +53,71 @@ impl Correlator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+
+    use proptest::prelude::*;
+
+    use crate::config::server::ServerSettings;
+    use crate::event::{ClientId, Hit, Probe, Timestamp};
+    use crate::server::alert::Alert;
+
+    /// A hit so many microseconds after the one before it, from whom, on which client and port.
+    type Step = (u64, u8, u8, u16);
+
+    fn events(steps: &[Step]) -> Vec<Event> {
+        let mut micros = 1_795_000_000_000_000;
+        let step = |(sequence, (pause, source, client, trap_port)): (u64, &Step)| {
+            micros += pause;
+            let at = Timestamp::from_micros(micros);
+            Event {
+                client: ClientId([*client; 16]),
+                sequence,
+                received: at,
+                at,
+                hit: Hit {
+                    first: at,
+                    last: at,
+                    source: [192, 0, *source % 4, *source].into(),
+                    source_port: 40_000,
+                    trap_port: *trap_port,
+                    probe: Probe::Connect,
+                    count: NonZeroU32::MIN,
+                },
+            }
+        };
+        (1..).zip(steps).map(step).collect()
+    }
+
+    /// What is said of the events by an engine that looks so many of them ahead.
+    fn said(events: &[Event], ahead: usize) -> Vec<Alert> {
+        let mut engine = Correlator::new(&ServerSettings::default());
+        for client in 0..4 {
+            let _room = engine.welcome(ClientId([client; 16]), "web", Timestamp::default());
+        }
+        let mut alerts = Vec::new();
+        for batch in events.chunks(BATCH) {
+            engine.foresee(batch.iter().take(ahead));
+            for event in batch {
+                engine.event(event, &mut alerts);
+            }
+        }
+        alerts
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_said_depends_on_it(
+            steps in prop::collection::vec((0..90_000_000_u64, 0..12_u8, 0..6_u8, 20..26_u16), 0..300),
+            ahead in 1..=BATCH,
+        ) {
+            let events = events(&steps);
+            let alerts = said(&events, 0);
+            prop_assert!(steps.len() < 100 || !alerts.is_empty());
+            prop_assert_eq!(said(&events, ahead), alerts);
+        }
+    }
+}
