@@ -17,6 +17,7 @@ pub mod pairs;
 pub mod sieve;
 pub mod suspect;
 pub mod tier;
+pub mod traps;
 pub mod vault;
 
 use std::net::IpAddr;

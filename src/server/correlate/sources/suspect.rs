@@ -3,7 +3,6 @@
 //! Who was seen once takes up 150 bytes; the history of those seen again is on the heap, and its
 //! bytes are counted.
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -14,9 +13,9 @@ use crate::server::correlate::frequency::{History, Rule};
 use crate::server::correlate::persistent_source::Days;
 use crate::server::correlate::sighting::{Proof, Sighting, Trap};
 use crate::server::correlate::sources::Novelty;
+use crate::server::correlate::sources::traps::Traps;
 use crate::server::correlate::sources::vault::Entry;
 use crate::server::correlate::statistics::bursts::{Bursts, Model};
-use crate::server::correlate::table::Fast;
 use crate::server::correlate::window::Moment;
 
 /// What a source or a network is found by: its address, IPv4 as mapped into IPv6.
@@ -141,8 +140,7 @@ enum Past {
 #[derive(Clone, Debug, Default)]
 struct Many {
     history: History<Touch>,
-    /// The traps it has touched, each with the time of the first contact.
-    traps: HashMap<Trap, Timestamp, Fast>,
+    traps: Traps,
 }
 
 /// Traps of one source that are told apart; more are taken for known ones.
@@ -221,7 +219,7 @@ impl Suspect {
         black_box((self.key, self.last_seen, self.contacts, self.days));
         black_box((self.run, self.chance_days));
         if let Past::Many(many) = &self.past {
-            black_box(many.traps.contains_key(&trap));
+            black_box(many.traps.contains(trap));
             many.history.foresee();
         }
     }
@@ -333,18 +331,15 @@ impl Many {
 
     fn add(&mut self, touch: Touch, rule: &Rule) -> (Novelty, Option<Statistic>) {
         let fired = self.history.add(touch, rule);
-        if self.traps.len() >= MAX_TRAPS || self.traps.contains_key(&touch.trap) {
+        if self.traps.len() >= MAX_TRAPS || self.traps.contains(touch.trap) {
             return (Novelty::Repeat, fired);
         }
-        self.traps.insert(touch.trap, touch.at);
+        self.traps.add(touch.trap, touch.at);
         (Novelty::First, fired)
     }
 
     fn heap(&self) -> usize {
-        // A table is filled to seven eighths, and has a byte beside each entry.
-        let places = self.traps.capacity() * 8 / 7;
-        let traps = places * (size_of::<(Trap, Timestamp)>() + 1);
-        size_of::<Self>() + self.history.heap() + traps
+        size_of::<Self>() + self.history.heap() + self.traps.heap()
     }
 
     fn evidence(&self, key: Key) -> Vec<Touch> {
@@ -356,9 +351,9 @@ impl Many {
             .iter()
             .filter(|(trap, _)| recent.binary_search(trap).is_err());
         all.extend(forgotten.map(|(trap, at)| Touch {
-            at: *at,
+            at,
             address: key.0,
-            trap: *trap,
+            trap,
             count: 1,
         }));
         all.sort_by_key(|touch| (touch.at, touch.trap));
