@@ -161,7 +161,7 @@ fn replay_store(args: &ReplayArgs, stage: &mut Stage) -> Result<More, Failure> {
     let progress = Progress::of_events(stage.output());
     let mut outcome = Ok(More::Please);
     let mut batch = Vec::with_capacity(BATCH);
-    reader.events(&Selection::default(), |event, name| {
+    let read = reader.events(&Selection::default(), |event, name| {
         progress.advance(1);
         batch.push((*event, name.into()));
         if batch.len() >= BATCH {
@@ -172,11 +172,14 @@ fn replay_store(args: &ReplayArgs, stage: &mut Stage) -> Result<More, Failure> {
             Ok(more) => more,
             Err(_) => More::Enough,
         }
-    })?;
-    match outcome? {
-        More::Please => stage.take(&batch),
-        More::Enough => Ok(More::Enough),
-    }
+    });
+    // What was read before an error counts all the same.
+    let more = match outcome? {
+        More::Please => stage.take(&batch)?,
+        More::Enough => return Ok(More::Enough),
+    };
+    read?;
+    Ok(more)
 }
 
 /// Says what is wrong with the files.

@@ -17,7 +17,8 @@ use crate::server::correlate::sighting::Sighting;
 pub const BATCH: usize = 64;
 
 impl Correlator {
-    /// Looks ahead at events that come next, at most [`BATCH`] of them. Changes nothing.
+    /// Looks ahead at events that come next, at most [`BATCH`] of them. Changes nothing but
+    /// which hashes are remembered.
     pub fn foresee<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
         let prospects: Vec<_> = events
             .filter_map(|event| {

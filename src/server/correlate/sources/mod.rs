@@ -241,7 +241,7 @@ fn keys(source: IpAddr) -> (Key, Key) {
     )
 }
 
-/// Hashes of keys. Those that were asked for lately are not computed again.
+/// Hashes of keys. Those that were asked for lately are mostly not computed again.
 #[derive(Debug)]
 struct Hashes {
     secret: Secret,

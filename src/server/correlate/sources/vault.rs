@@ -38,7 +38,8 @@ type Bucket<E> = [Option<E>; WAYS];
 #[derive(Debug)]
 pub struct Vault<E> {
     /// Of each bucket, 16 bits of the hash of what is in each place, 0 if it is free; and a time
-    /// before which none of its entries was last seen, in microseconds.
+    /// before which none of its entries was last seen, in microseconds. Zeros, so that no memory
+    /// is used before it is needed.
     heads: Vec<([u16; WAYS], u64)>,
     buckets: Vec<Option<Box<Bucket<E>>>>,
     len: usize,
