@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::process::{Finished, Process};
 use crate::harness::wire::caller::{Caller, hit, now};
@@ -277,6 +278,23 @@ fn lines_that_make_no_sense_are_counted_and_cited_or_refused() {
     assert_eq!(none.code(), Some(1));
     let last = none.stderr.lines().last().unwrap();
     assert_eq!(last, "vft: none of 2 lines makes sense");
+}
+
+#[test]
+fn what_comes_before_a_line_that_ends_a_replay_is_said() {
+    let sandbox = Sandbox::new();
+    let mut text = "time,client,source,trap_port\n".to_owned();
+    for second in [1000, 1001, 1002, 9000] {
+        writeln!(text, "{second},web-1,192.0.2.7,22").unwrap();
+    }
+    sandbox.file("ends.csv", &(text + "nonsense\n"));
+    let strict = sandbox.run(&["replay", "--strict", "--format", "json", "ends.csv"]);
+    assert_eq!(strict.code(), Some(1));
+    let alert: Value = serde_json::from_str(strict.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&alert["action"], &alert["hits"]),
+        (&json!("open"), &json!(3))
+    );
 }
 
 #[test]

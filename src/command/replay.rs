@@ -55,13 +55,15 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let second = other.as_ref().map(player);
     let mut stage = Stage::new(args.format, valve, player(&settings), second);
     let began = clock::monotonic();
-    let (read, more) = if args.stored {
-        (None, replay_store(args, &mut stage)?)
+    let came = if args.stored {
+        replay_store(args, &mut stage).map(|more| (None, more))
     } else {
-        let (read, more) = replay_files(args, &settings, &mut stage)?;
-        (Some(read), more)
+        replay_files(args, &settings, &mut stage).map(|(read, more)| (Some(read), more))
     };
-    if more == More::Enough || stage.finish()? == More::Enough {
+    // What came before an error counts all the same.
+    let caught_up = stage.catch_up()?;
+    let (read, more) = came?;
+    if [more, caught_up].contains(&More::Enough) || stage.finish()? == More::Enough {
         return Ok(());
     }
     if let Some(read) = &read {
@@ -108,29 +110,12 @@ fn replay_files(
     let clients = usize::try_from(settings.limits.clients).unwrap_or(usize::MAX);
     let mut merge = Merge::new(inputs, args.buffer.get(), bad_lines, clients);
     let failed = |error| Failure::new(Kind::Runtime, error);
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        batch.clear();
-        let failure = fill(&mut batch, || merge.next()).err();
-        if stage.take(&batch)? == More::Enough {
+    while let Some((event, name)) = merge.next().map_err(failed)? {
+        if stage.take(event, name)? == More::Enough {
             return Ok((merge.read(), More::Enough));
         }
-        if let Some(failure) = failure {
-            return Err(failed(failure));
-        }
-        if batch.len() < BATCH {
-            return Ok((merge.read(), More::Please));
-        }
     }
-}
-
-/// Gets the events of a batch, fewer if there are no more or getting them has failed.
-fn fill<T, E>(batch: &mut Vec<T>, mut next: impl FnMut() -> Result<Option<T>, E>) -> Result<(), E> {
-    while batch.len() < BATCH {
-        let Some(event) = next()? else { break };
-        batch.push(event);
-    }
-    Ok(())
+    Ok((merge.read(), More::Please))
 }
 
 /// How many bytes a file has, if that is known before it is read.
@@ -160,26 +145,15 @@ fn replay_store(args: &ReplayArgs, stage: &mut Stage) -> Result<More, Failure> {
     }
     let progress = Progress::of_events(stage.output());
     let mut outcome = Ok(More::Please);
-    let mut batch = Vec::with_capacity(BATCH);
-    let read = reader.events(&Selection::default(), |event, name| {
+    reader.events(&Selection::default(), |event, name| {
         progress.advance(1);
-        batch.push((*event, name.into()));
-        if batch.len() >= BATCH {
-            outcome = stage.take(&batch);
-            batch.clear();
-        }
+        outcome = stage.take(*event, name.into());
         match outcome {
             Ok(more) => more,
             Err(_) => More::Enough,
         }
-    });
-    // What was read before an error counts all the same.
-    let more = match outcome? {
-        More::Please => stage.take(&batch)?,
-        More::Enough => return Ok(More::Enough),
-    };
-    read?;
-    Ok(more)
+    })?;
+    outcome
 }
 
 /// Says what is wrong with the files.
@@ -203,6 +177,8 @@ struct Stage {
     format: Format,
     first: Player,
     second: Option<Second>,
+    /// What has come and is not taken in yet: the engine looks ahead at a batch.
+    waiting: Vec<(Event, Rc<str>)>,
     said: Vec<Said>,
     valve: Valve,
     held: Held,
@@ -226,6 +202,7 @@ impl Stage {
             format,
             first,
             second,
+            waiting: Vec::with_capacity(BATCH),
             said: Vec::new(),
             valve,
             held: Held::default(),
@@ -248,17 +225,29 @@ impl Stage {
         }
     }
 
-    /// Takes in events, each with its client's name.
-    fn take(&mut self, events: &[(Event, Rc<str>)]) -> Result<More, Failure> {
+    /// Takes in an event, seen by a client of this name, as soon as there is a batch.
+    fn take(&mut self, event: Event, name: Rc<str>) -> Result<More, Failure> {
+        self.waiting.push((event, name));
+        if self.waiting.len() < BATCH {
+            return Ok(More::Please);
+        }
+        self.catch_up()
+    }
+
+    /// Takes in the events that wait.
+    fn catch_up(&mut self) -> Result<More, Failure> {
+        let mut events = std::mem::take(&mut self.waiting);
         let second = self.second.as_mut().map(|second| &mut second.player);
         for player in std::iter::once(&mut self.first).chain(second) {
             player.foresee(events.iter().map(|(event, _)| event));
         }
-        for (event, name) in events {
+        for (event, name) in &events {
             if self.step(|player, said| player.take(event, name, said))? == More::Enough {
                 return Ok(More::Enough);
             }
         }
+        events.clear();
+        self.waiting = events;
         Ok(More::Please)
     }
 
