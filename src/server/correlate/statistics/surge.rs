@@ -46,7 +46,6 @@
 
 mod baseline;
 
-use std::borrow::Cow;
 use std::hint::black_box;
 
 use crate::server::correlate::statistics::elementary::{exp, ln};
@@ -128,38 +127,25 @@ struct Measure {
     contact: f64,
     /// The logarithm of what a minute divides R by, -ln c.
     minute: f64,
-    /// What a contact multiplies R by.
-    gain: f64,
-    /// What a minute leaves of R: c.
-    kept: f64,
     /// R at rest, if no contact has ever come: c/(1-c).
     at_rest: f64,
 }
 
-/// So many contacts are multiplied one by one; for more a power is cheaper.
-const FEW: u32 = 64;
-
 impl Measure {
     fn new(ratio: f64, m: f64, r: f64) -> Self {
         let more = ln((r + ratio * m) / (r + m));
-        let (contact, minute) = (ln(ratio) - more, r * more);
-        let kept = exp(-minute);
+        let minute = r * more;
+        let c = exp(-minute);
         Self {
-            contact,
+            contact: ln(ratio) - more,
             minute,
-            gain: exp(contact),
-            kept,
-            at_rest: saturate(kept / (1.0 - kept)),
+            at_rest: saturate(c / (1.0 - c)),
         }
     }
 
     /// R after a minute with so many contacts.
     fn counted(&self, run: f64, count: u32) -> f64 {
-        saturate(if count <= FEW {
-            (0..count).fold((1.0 + run) * self.kept, |run, _| run * self.gain)
-        } else {
-            (1.0 + run) * exp(f64::from(count) * self.contact - self.minute)
-        })
+        saturate((1.0 + run) * exp(f64::from(count) * self.contact - self.minute))
     }
 
     /// What so many empty minutes do.
@@ -229,7 +215,7 @@ impl Surge {
         black_box((self.minute, self.count, self.runs, self.suspect));
         black_box((self.baseline.dispersion(), self.measures.m));
         for measure in &self.measures.each {
-            black_box(measure.gain);
+            black_box(measure.contact);
         }
     }
 
@@ -244,10 +230,7 @@ impl Surge {
         if count > 0 {
             self.baseline.renew(self.minute, prior);
         }
-        let (m, r) = self.nature(self.minute);
-        if !self.measures.are_of(m, r) {
-            self.measures = Measures::new(m, r);
-        }
+        self.measures = self.measured_by(self.minute);
         self.count = self.count.saturating_add(count);
     }
 
@@ -327,9 +310,7 @@ impl Surge {
     /// Empty minutes of one hour.
     fn silent_minutes(&mut self, at: u64, minutes: f64) -> [Silence; RATIOS.len()] {
         self.baseline.learn_silence(at, minutes, self.lesson(at));
-        self.measures(at)
-            .each_ref()
-            .map(|measure| measure.silence(minutes))
+        self.measures(at).map(|measure| measure.silence(minutes))
     }
 
     /// Empty days, from a full hour on.
@@ -338,39 +319,34 @@ impl Surge {
         let mut day = [Silence::NONE; RATIOS.len()];
         for at in (0..24).map(|hour| at + 60 * hour) {
             self.baseline.learn_silence(at, 60.0 * days, Lesson::Whole);
-            for (day, measure) in day.iter_mut().zip(self.measures(at).iter()) {
+            for (day, measure) in day.iter_mut().zip(self.measures(at)) {
                 *day = day.then(&measure.silence(60.0));
             }
         }
         day.map(|day| day.times(days))
     }
 
-    /// The mean and the dispersion of a minute.
-    fn nature(&self, minute: u64) -> (f64, f64) {
-        (self.baseline.mean(minute), self.baseline.dispersion())
+    fn measures(&self, minute: u64) -> [Measure; RATIOS.len()] {
+        self.measured_by(minute).each
     }
 
-    fn measures(&self, minute: u64) -> Cow<'_, [Measure; RATIOS.len()]> {
-        let (m, r) = self.nature(minute);
+    fn measured_by(&self, minute: u64) -> Measures {
+        let (m, r) = (self.baseline.mean(minute), self.baseline.dispersion());
         if self.measures.are_of(m, r) {
-            Cow::Borrowed(&self.measures.each)
+            self.measures
         } else {
-            Cow::Owned(Measures::new(m, r).each)
+            Measures::new(m, r)
         }
     }
 
     fn at_rest(&self) -> [f64; RATIOS.len()] {
-        let mut runs = self.runs;
-        for (run, measure) in runs.iter_mut().zip(self.measures(self.minute).iter()) {
-            *run = measure.at_rest;
-        }
-        runs
+        self.measures(self.minute).map(|measure| measure.at_rest)
     }
 
     /// R, the current minute included.
     fn counted(&self) -> [f64; RATIOS.len()] {
         let mut runs = self.runs;
-        for (run, measure) in runs.iter_mut().zip(self.measures(self.minute).iter()) {
+        for (run, measure) in runs.iter_mut().zip(self.measures(self.minute)) {
             *run = measure.counted(*run, self.count);
         }
         runs

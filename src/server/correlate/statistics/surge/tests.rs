@@ -385,7 +385,7 @@ fn within_a_minute_every_contact_raises_suspicion() {
 
 #[test]
 fn a_key_is_small() {
-    assert!(size_of::<Surge>() < 500, "{}", size_of::<Surge>());
+    assert!(size_of::<Surge>() < 450, "{}", size_of::<Surge>());
 }
 
 #[test]
