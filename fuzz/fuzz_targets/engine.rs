@@ -334,7 +334,7 @@ impl World {
                 count: seen.count,
             },
         };
-        self.engine.event(&event, &mut self.alerts);
+        self.engine.events(&[event], &mut self.alerts);
     }
 
     fn read_alerts(&mut self) {

@@ -26,7 +26,6 @@ use crate::seldom::Seldom;
 use crate::server::alert::{Alert, Issued, json, text};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::Room;
-use crate::server::correlate::foresight::BATCH;
 use crate::server::store::queue::{Durable, Ticket, Writer};
 use crate::server::store::record::{AlertRecord, Change, Status, Visitor};
 
@@ -219,12 +218,7 @@ impl Intake {
         state.correlator.heard(batch.client, batch.received);
         let (events, refused) = fresh_events(batch, fresh.duplicates);
         let mut alerts = Vec::new();
-        for batch in events.chunks(BATCH) {
-            state.correlator.foresee(batch.iter());
-            for event in batch {
-                state.correlator.event(event, &mut alerts);
-            }
-        }
+        state.correlator.events(&events, &mut alerts);
         let hits = events
             .iter()
             .map(|event| u64::from(event.hit.count.get()))

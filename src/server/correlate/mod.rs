@@ -59,7 +59,6 @@ use crate::server::correlate::by_source::{Blamed, Case};
 use crate::server::correlate::chance::Chance;
 use crate::server::correlate::clients::{Client, Clients, Fresh, Room};
 use crate::server::correlate::dormant::Closed;
-use crate::server::correlate::foresight::BATCH;
 use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::hammering::Repeats;
 use crate::server::correlate::health::Health;
@@ -166,12 +165,7 @@ impl Correlator {
 
     /// Takes in events from before a restart, of which everything was said then.
     pub fn replay(&mut self, events: &[Event]) {
-        for batch in events.chunks(BATCH) {
-            self.foresee(batch.iter());
-            for event in batch {
-                self.event(event, &mut Vec::new());
-            }
-        }
+        self.events(events, &mut Vec::new());
     }
 
     /// Takes up an incident that was closed before a restart.
