@@ -45,9 +45,7 @@ impl Contacts {
             usual_of_clients: Usual::new(),
         }
     }
-}
 
-impl Contacts {
     /// Reads what a first contact on a client will change.
     pub fn foresee(&self, client: ClientId) {
         if let Some(known) = self.clients.get(&client) {

@@ -342,3 +342,21 @@ impl Introductions {
 const fn hours(now: Timestamp) -> u64 {
     now.as_micros() / 3_600_000_000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_that_is_remembered_is_that_of_its_key() {
+        let secret = Secret([7; 16]);
+        let mut hashes = Hashes::new(secret);
+        for number in (0..100_000_u32).chain(0..1000) {
+            // Each twice, and between them others that take each other's places.
+            for number in [number, number / 2] {
+                let key = Key::source(Source::of(number.to_be_bytes().into()));
+                assert_eq!(hashes.of(key), secret.hash(key.number()));
+            }
+        }
+    }
+}

@@ -65,12 +65,6 @@ impl Sieve {
         self.old.counters.foresee(self.old.line(hash));
     }
 
-    /// How often a key has been counted at most, within the last day or two.
-    #[cfg(test)]
-    pub fn estimate(&self, hash: Hash) -> u32 {
-        self.young.estimate(hash) + self.old.estimate(hash)
-    }
-
     /// Which share of keys never counted would be said to have been counted `count` times.
     ///
     /// Within a line the quarters are independent of each other, lines are not all alike; so it is
@@ -189,6 +183,12 @@ mod tests {
     use crate::server::correlate::sources::hash::Secret;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    impl Sieve {
+        fn estimate(&self, hash: Hash) -> u32 {
+            self.young.estimate(hash) + self.old.estimate(hash)
+        }
+    }
 
     fn day(n: u64) -> Timestamp {
         Timestamp::from_micros((n + 1) * 86_400_000_000)

@@ -246,6 +246,19 @@ mod tests {
     }
 
     #[test]
+    fn keys_with_the_same_tag_are_told_apart() {
+        let hash = |key| Secret::default().hash(key);
+        let same = |key: &u128| tag(hash(*key)) == tag(hash(0));
+        let other = (1..1_000_000).find(same).unwrap();
+        let mut vault = Vault::new(8);
+        let _room = admit(&mut vault, Seen(0, 1, 5), 0);
+        assert_eq!(find(&vault, other), None);
+        let _room = admit(&mut vault, Seen(other, 1, 5), 0);
+        assert_eq!(find(&vault, 0), Some(&Seen(0, 1, 5)));
+        assert_eq!(find(&vault, other), Some(&Seen(other, 1, 5)));
+    }
+
+    #[test]
     fn the_old_give_way_however_strong() {
         let mut vault = Vault::new(8);
         for key in 0..8 {
