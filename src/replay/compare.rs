@@ -229,7 +229,7 @@ impl Change<'_> {
                 before.first_seen,
                 before.subject(),
                 differences(before, after),
-                after.id,
+                before.id,
             ),
         }
     }
@@ -354,6 +354,11 @@ mod tests {
         assert_eq!(comparison.counts(), (0, 0, 1));
         let text = comparison.changes[0].text();
         assert!(text.contains("hits 5 → 3"), "{text}");
+        let id = first.by_id.keys().next().unwrap();
+        assert!(
+            text.ends_with(&format!("#{id}")),
+            "{text}: the id that there was"
+        );
         let json = comparison.changes[0].json();
         assert_eq!(json["change"], "changes");
         assert_eq!(
