@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::event::{ClientId, Timestamp};
+use crate::event::{ClientId, Timestamp, neighbourhood};
 use crate::server::correlate::table::Fast;
 
 /// All clients that were ever welcomed, up to a bound.
@@ -28,6 +28,18 @@ impl Handle {
     pub fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(0)
     }
+}
+
+/// On whose word a hit rests.
+///
+/// Identities are free: whoever owns a host can make as many as they like there. So all clients that
+/// come from one address (IPv6: one /64) are one witness, however many they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Witness {
+    /// Whoever is at this address.
+    Address(IpAddr),
+    /// A client of which nobody knows where it is, as in a replay.
+    Client(ClientId),
 }
 
 /// Who bears which handle.
@@ -224,6 +236,18 @@ impl Clients {
         clients.is_some_and(|clients| clients.contains(&id))
     }
 
+    /// On whose word it rests what this client reports.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "shares and severity come to use it next")
+    )]
+    pub fn witness(&self, id: ClientId) -> Witness {
+        let address = self.get(id).and_then(|client| client.address);
+        address.map_or(Witness::Client(id), |address| {
+            Witness::Address(neighbourhood(address))
+        })
+    }
+
     /// Notes which traps a client holds.
     pub fn owns(&mut self, id: ClientId, traps: &[u16]) {
         let Some((_, client)) = self.known.get_mut(&id) else {
@@ -372,6 +396,19 @@ mod tests {
         clients.lives_at(ID, [192, 0, 2, 2].into());
         assert_eq!(clients.at(nat), Some(other));
         assert!(!clients.is_home_of(ID, nat));
+    }
+
+    #[test]
+    fn clients_at_one_address_are_one_witness() {
+        let mut clients = clients();
+        let other = ClientId([2; 16]);
+        let _room = clients.welcome(other, "web-2", Timestamp::default());
+        assert_eq!(clients.witness(ID), Witness::Client(ID));
+        clients.lives_at(ID, "2001:db8::1".parse().unwrap());
+        clients.lives_at(other, "2001:db8::2".parse().unwrap());
+        assert_eq!(clients.witness(ID), clients.witness(other));
+        clients.lives_at(other, [192, 0, 2, 1].into());
+        assert_ne!(clients.witness(ID), clients.witness(other));
     }
 
     #[test]
