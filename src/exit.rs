@@ -132,6 +132,9 @@ impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
         let failure = Self::new(Kind::Runtime, &error);
         match error {
+            ServerError::NoRoom(_) => {
+                failure.hint("raise the limit on open files (ulimit -n, LimitNOFILE of systemd)")
+            }
             ServerError::Bind(..) => failure
                 .hint("see who holds the port with `ss -ltnp`, or listen elsewhere with --bind"),
             ServerError::Store(_) => failure.hint(

@@ -35,6 +35,7 @@ mod exit;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod groups;
 mod logging;
 mod metrics;
 mod net;

@@ -263,6 +263,29 @@ fn a_taken_port_is_skipped_for_another_with_one_line() {
 }
 
 #[test]
+fn a_server_without_room_for_a_session_ends_and_says_what_to_do() {
+    let sandbox = Sandbox::new();
+    let with = |open_files: u32| {
+        let vft = crate::harness::vft().display();
+        let server = "server --bind 127.0.0.1:0 --state-dir state";
+        let script = format!("ulimit -n {open_files} && exec {vft} {server}");
+        let (bash, folder) = (std::path::Path::new("bash"), sandbox.path(""));
+        crate::harness::process::Process::start(bash, &["-c", &script], &[], &folder)
+    };
+    assert_fails(
+        &with(64).finish(),
+        1,
+        &[
+            "vft: the limit of 64 open files leaves no room for a session",
+            "hint: raise the limit on open files (ulimit -n",
+        ],
+    );
+    let server = with(128);
+    server.wait_for_log(|line| line.contains("room for only 32 sessions"));
+    server.listens_at();
+}
+
+#[test]
 fn a_pipe_that_is_closed_is_no_failure() {
     if !has("head") {
         return;

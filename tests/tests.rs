@@ -45,6 +45,9 @@ mod faults;
 /// Hostile peers of a server, all at once.
 mod hostile;
 
+/// Strangers and rogues at a server's port.
+mod door;
+
 /// A server that is away while traps are touched.
 mod away;
 

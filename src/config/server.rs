@@ -80,7 +80,8 @@ impl FromStr for Format {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
-    /// Connections that are not authenticated yet, at once.
+    /// Connections that are not authenticated yet, at once. A quarter of these places is for addresses
+    /// from which clients came before.
     pub unauthenticated: u16,
     /// Of these, from one address.
     pub unauthenticated_per_address: u16,

@@ -56,7 +56,7 @@ fn start(
     let address = peer.ip().to_canonical();
     let Some(permit) = permits.admit(address, &socket, &context.metrics.displaced) else {
         context.metrics.rejected.one();
-        debug!("{peer}: too many unauthenticated connections from this address");
+        debug!("{peer}: no place for one more unauthenticated connection from this address");
         return;
     };
     let context_of_session = Arc::clone(context);

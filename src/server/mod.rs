@@ -18,7 +18,7 @@ pub mod store;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -35,6 +35,7 @@ use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
 use crate::net::listen::{Waker, listen};
 use crate::net::permits::Permits;
+use crate::net::permits::places::Bounds;
 use crate::seldom::Seldom;
 use crate::server::alert::Issued;
 use crate::server::correlate::sources::hash::Secret;
@@ -73,6 +74,8 @@ pub struct Credentials {
 /// Why a server did not start, or ended.
 #[derive(Debug)]
 pub enum ServerError {
+    /// The limit on open files leaves no room for sessions.
+    NoRoom(u64),
     /// The address cannot be listened on.
     Bind(SocketAddr, io::Error),
     /// The store cannot be opened or read.
@@ -86,6 +89,10 @@ pub enum ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoRoom(descriptors) => write!(
+                f,
+                "the limit of {descriptors} open files leaves no room for a session"
+            ),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Store(error) => write!(f, "cannot open the store: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
@@ -129,6 +136,7 @@ impl Server {
         observer: Option<Sender<Arc<Issued>>>,
         stop: Stop,
     ) -> Result<Self, ServerError> {
+        let room = Room::find(&settings.limits)?;
         let asked = settings.bind.0;
         let listener = listen(asked).map_err(|error| ServerError::Bind(asked, error))?;
         let address = listener
@@ -161,12 +169,8 @@ impl Server {
             writer.clone(),
             metrics,
         );
-        let context = Arc::new(context(settings, credentials, intake, stop));
-        let limits = &settings.limits;
-        let permits = Permits::new(
-            limits.unauthenticated.into(),
-            limits.unauthenticated_per_address.into(),
-        );
+        let permits = permits(&settings.limits, room.unauthenticated, restored.addresses);
+        let context = Arc::new(context(settings, credentials, room.sessions, intake, stop));
         let in_thread = Arc::clone(&context);
         watch
             .spawn("listen", move || {
@@ -375,6 +379,7 @@ impl Sink {
 fn context(
     settings: &ServerSettings,
     credentials: Credentials,
+    sessions: usize,
     intake: Intake,
     stop: Stop,
 ) -> Context {
@@ -387,7 +392,6 @@ fn context(
     if credentials.secret.is_none() {
         warn!("no secret: whoever reaches this port can report hits; set VFT_SECRET");
     }
-    let sessions = sessions(&settings.limits);
     if sessions < FEW {
         warn!("room for only {sessions} sessions: raise the limit on open files (ulimit -n)");
     } else {
@@ -410,17 +414,48 @@ fn context(
     }
 }
 
-/// As many sessions as the settings and the limit on open files allow; raises the latter as far
-/// as it goes.
-fn sessions(limits: &Limits) -> usize {
-    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    // Where there are few, strangers get a quarter at most.
-    let strangers = u64::from(limits.unauthenticated).min(descriptors / 4);
-    let spare = SPARE_DESCRIPTORS + strangers;
-    let room = descriptors
-        .saturating_sub(spare)
-        .min(limits.sessions.into());
-    usize::try_from(room).unwrap_or(usize::MAX)
+/// How many connections there can be at once.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    sessions: usize,
+    unauthenticated: usize,
+}
+
+impl Room {
+    /// As much as the settings and the limit on open files allow; raises the latter as far as it
+    /// goes.
+    fn find(limits: &Limits) -> Result<Self, ServerError> {
+        let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+        // Where there are few, strangers get a quarter at most.
+        let unauthenticated = u64::from(limits.unauthenticated).min(descriptors / 4);
+        let sessions = descriptors
+            .saturating_sub(SPARE_DESCRIPTORS + unauthenticated)
+            .min(limits.sessions.into());
+        if sessions == 0 {
+            return Err(ServerError::NoRoom(descriptors));
+        }
+        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Self {
+            sessions: count(sessions),
+            unauthenticated: count(unauthenticated),
+        })
+    }
+}
+
+/// Places for strangers, some of them for `addresses` from which clients came before.
+fn permits(limits: &Limits, total: usize, addresses: Vec<IpAddr>) -> Permits {
+    let bounds = Bounds {
+        total,
+        per_address: limits.unauthenticated_per_address.into(),
+    };
+    let permits = Permits::new(
+        bounds,
+        usize::try_from(limits.clients).unwrap_or(usize::MAX),
+    );
+    for address in addresses {
+        permits.note(address);
+    }
+    permits
 }
 
 /// Fewer sessions than this are worth a warning.

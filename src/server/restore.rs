@@ -11,6 +11,7 @@
 //! to find the server again first.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use log::{info, warn};
@@ -35,6 +36,8 @@ use crate::server::store::record::AlertRecord;
 pub struct Restored {
     /// The engine as it was.
     pub correlator: Correlator,
+    /// Where clients were last, those heard from most lately last.
+    pub addresses: Vec<IpAddr>,
     /// How far each client's hits are on the disk.
     pub durable: Vec<(ClientId, u64)>,
     /// The number of the last alert, those of `closing` included.
@@ -59,7 +62,7 @@ pub fn restore(
     now: Timestamp,
 ) -> Result<Restored, StoreError> {
     let mut correlator = Correlator::with_secret(settings, hashing);
-    let mut durable = Vec::new();
+    let (mut durable, mut addresses) = (Vec::new(), Vec::new());
     let mut clients = reader.clients()?;
     // If there is no room for all, it is for those heard from most lately.
     clients.sort_by_key(|client| std::cmp::Reverse(client.last_seen));
@@ -80,8 +83,10 @@ pub fn restore(
             traps: client.status.traps,
         };
         correlator.remember(client.id, &known);
+        addresses.extend(known.address);
         durable.push((client.id, progress));
     }
+    addresses.reverse();
     let open = reader.incidents(Which::Open)?;
     let events = replay(reader, &mut correlator, now.before(MEMORY))?;
     let memories: BTreeMap<_, _> = open.iter().filter_map(memory).collect();
@@ -107,6 +112,7 @@ pub fn restore(
     }
     Ok(Restored {
         correlator,
+        addresses,
         durable,
         last_alert,
         closing,

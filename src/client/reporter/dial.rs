@@ -24,8 +24,9 @@ use crate::wire::message::{Hello, MAX_SEQUENCE, Welcome};
 /// For looking up a name and connecting.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// For TLS.
-const TLS: Duration = Duration::from_secs(5);
+/// For TLS. A server with many connections to accept may take its time, and whoever gives up
+/// early and comes again waits behind all of them once more.
+const TLS: Duration = Duration::from_secs(30);
 
 /// For each answer of the handshake. A server may make a client wait that has failed before.
 const ANSWER: Duration = Duration::from_secs(40);

@@ -132,6 +132,9 @@ pub fn serve(socket: &Arc<TcpStream>, peer: SocketAddr, permit: Permit, context:
         }
     };
     let admitted = admit(&mut link, address, &permit, context);
+    if admitted.is_ok() {
+        permit.proven();
+    }
     let admitted = admitted.and_then(|applicant| take_seat(applicant, address, socket, context));
     drop(permit);
     let end = match admitted {

@@ -86,7 +86,8 @@ impl Line {
         }
     }
 
-    fn over(socket: TcpStream) -> Self {
+    /// Speaks without TLS on a connection that there is.
+    pub fn over(socket: TcpStream) -> Self {
         Self {
             stream: Stream::Plain(timed(socket)),
             binding: None,

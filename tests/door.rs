@@ -1,0 +1,172 @@
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::harness::peer::try_connect;
+use crate::harness::process::eventually;
+use crate::harness::wire::caller::Caller;
+use crate::harness::wire::codec::{decode, encode};
+use crate::harness::wire::line::{Line, framed, trust};
+use crate::harness::wire::message::{ClientMessage, ServerMessage};
+use crate::harness::{Ends, Sandbox, number};
+
+/// Strangers who connect to a server all the time and hold on.
+struct Strangers {
+    server: SocketAddr,
+    addresses: u32,
+    /// Connections a second.
+    rate: u32,
+    /// How many they hold on to, at most: those of more than a handshake's time.
+    held: usize,
+    made: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Strangers {
+    fn new(server: &str, addresses: u32, rate: u32) -> Self {
+        Self {
+            server: server.parse().unwrap(),
+            addresses,
+            rate,
+            held: usize::try_from(number("VFT_STRANGERS_HELD", 4000)).unwrap(),
+            made: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    fn crowd(&self) {
+        const SLICE: Duration = Duration::from_millis(10);
+        let (mut held, began) = (VecDeque::new(), Instant::now());
+        while !self.over.load(Ordering::Relaxed) {
+            let due = began.elapsed().as_micros() * u128::from(self.rate) / 1_000_000;
+            while u128::from(self.made.load(Ordering::Relaxed)) < due {
+                held.push_back(self.connect());
+                if held.len() > self.held {
+                    held.pop_front();
+                }
+            }
+            std::thread::park_timeout(SLICE);
+        }
+    }
+
+    /// One more connection, from their addresses in turn, which nobody waits for.
+    fn connect(&self) -> Option<Socket> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let host = u32::try_from(number % u64::from(self.addresses)).unwrap();
+        let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 200, 0, 1)) + host);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).ok()?;
+        socket.bind(&SocketAddr::from((from, 0)).into()).ok()?;
+        socket.set_nonblocking(true).ok()?;
+        drop(socket.connect(&self.server.into()));
+        Some(socket)
+    }
+
+    /// Waits until so many seconds' worth of connections were made.
+    fn are_there(&self) {
+        eventually(Duration::from_secs(60), "strangers are there", || {
+            self.made.load(Ordering::Relaxed) > 2 * u64::from(self.rate)
+        });
+    }
+}
+
+/// How long it takes a host that the server has never seen, at an address that it has never seen,
+/// to be welcomed. It comes again as a client does, with pauses that double.
+fn newcomer(number: u8, server: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Duration {
+    let from = Ipv4Addr::new(127, 201, 0, number);
+    let (began, mut pause) = (Instant::now(), Duration::from_millis(125));
+    while attempt(number, try_connect(from, server), tls).is_none() {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "it never gets in"
+        );
+        std::thread::park_timeout(pause);
+        pause *= 2;
+    }
+    began.elapsed()
+}
+
+fn attempt(
+    number: u8,
+    socket: std::io::Result<TcpStream>,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Option<()> {
+    let mut line = match tls {
+        None => Line::over(socket.ok()?),
+        Some(trust) => Line::try_tls(socket.ok()?, trust).ok()?,
+    };
+    let caller = Caller::new(number);
+    let challenged = caller.try_greet(&mut line).ok()?;
+    let proof = ClientMessage::Proof(caller.proof(&challenged));
+    line.try_write(&framed(&encode(&proof))).ok()?;
+    let answer = line.try_receive_bytes().ok()?;
+    matches!(decode(&answer), Ok(ServerMessage::Welcome(_))).then_some(())
+}
+
+/// What strangers do, and how long clients of both kinds then take to get in: hosts that were never
+/// seen, each from an address of its own, and real processes.
+fn besieged(
+    addresses: u32,
+    rate: u32,
+    tls: &[&str],
+    clients: u8,
+) -> (Vec<Duration>, Vec<Duration>) {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["cert", "--name", "127.0.0.1"]);
+    let server = sandbox.server(tls);
+    let trust = (!tls.is_empty()).then(|| trust(&sandbox.path("cert.pem")));
+    let strangers = Strangers::new(&server.address, addresses, rate);
+    std::thread::scope(|scope| {
+        scope.spawn(|| strangers.crowd());
+        // They must end even if this panics.
+        let _over = Ends(&strangers.over);
+        strangers.are_there();
+        let callers =
+            (1..=clients).map(|number| newcomer(number, strangers.server, trust.as_ref()));
+        let callers: Vec<_> = callers.collect();
+        let real = (0..clients).map(|_| {
+            let began = Instant::now();
+            let client = sandbox.client(&server.address, tls.get(..2).unwrap_or_default());
+            client.connected();
+            began.elapsed()
+        });
+        let real: Vec<_> = real.collect();
+        println!(
+            "{} strangers' connections in all",
+            strangers.made.load(Ordering::Relaxed)
+        );
+        (callers, real)
+    })
+}
+
+/// How long it takes 95 of 100, and the slowest.
+fn slowest(mut took: Vec<Duration>) -> (Duration, Duration) {
+    took.sort();
+    (
+        took[(took.len() * 95).div_ceil(100) - 1],
+        *took.last().unwrap(),
+    )
+}
+
+#[test]
+fn clients_get_in_within_seconds_however_many_connections_strangers_hold() {
+    const TLS: [&str; 4] = ["--cert", "cert.pem", "--key", "key.pem"];
+    let addresses = u32::try_from(number("VFT_STRANGERS", 200)).unwrap();
+    let rate = u32::try_from(number("VFT_STRANGERS_RATE", 700)).unwrap();
+    let clients = u8::try_from(number("VFT_NEWCOMERS", 4)).unwrap();
+    for tls in [&TLS[..], &[]] {
+        let (callers, real) = besieged(addresses, rate, tls, clients);
+        let (callers, real) = (slowest(callers), slowest(real));
+        println!(
+            "{addresses} addresses, {rate}/s, {tls:?}: 95 % within {:?} and {:?}, all within \
+             {:?} and {:?}",
+            callers.0, real.0, callers.1, real.1
+        );
+        let soon = Duration::from_secs(5);
+        assert!(callers.0 < soon && real.0 < soon, "{callers:?} {real:?}");
+    }
+}
