@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,7 +34,7 @@ impl Strangers {
             server: server.parse().unwrap(),
             addresses,
             rate,
-            held: usize::try_from(number("VFT_STRANGERS_HELD", 4000)).unwrap(),
+            held: usize::try_from(number("VFT_STRANGERS_HELD", 5000)).unwrap(),
             made: AtomicU64::new(0),
             over: AtomicBool::new(false),
         }
@@ -153,10 +154,47 @@ fn slowest(mut took: Vec<Duration>) -> (Duration, Duration) {
 }
 
 #[test]
+fn after_a_wrong_proof_nothing_is_read() {
+    // More than any socket's buffers hold.
+    const FLOOD: usize = 64 << 20;
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let address = server.address.parse().unwrap();
+    let guess = Caller {
+        secret: Some("correct house".to_owned()),
+        ..Caller::new(1)
+    };
+    let wrong = |socket: &TcpStream| {
+        let mut line = Line::over(socket.try_clone().unwrap());
+        let challenged = guess.greet(&mut line);
+        line.send(&ClientMessage::Proof(guess.proof(&challenged)));
+    };
+    let connect = || try_connect(Ipv4Addr::LOCALHOST, address).unwrap();
+    // Each failure makes the next one's wait twice as long: the fifth waits for 16 s.
+    let before: Vec<_> = (0..4).map(|_| connect()).collect();
+    before.iter().for_each(wrong);
+    let mut flood = connect();
+    wrong(&flood);
+    let stalls = Duration::from_millis(500);
+    flood.set_write_timeout(Some(stalls)).unwrap();
+    let mut sent = 0;
+    let stalled = loop {
+        match flood.write(&[0; 8192]) {
+            Ok(bytes) => sent += bytes,
+            Err(error) => break error.kind(),
+        }
+        assert!(sent < FLOOD, "the server reads on");
+    };
+    assert_eq!(stalled, ErrorKind::WouldBlock, "after {sent} bytes");
+    // Whoever knows the secret does not wait.
+    Caller::new(1).visit(&server.address).0.leave();
+}
+
+#[test]
 fn clients_get_in_within_seconds_however_many_connections_strangers_hold() {
     const TLS: [&str; 4] = ["--cert", "cert.pem", "--key", "key.pem"];
     let addresses = u32::try_from(number("VFT_STRANGERS", 200)).unwrap();
-    let rate = u32::try_from(number("VFT_STRANGERS_RATE", 700)).unwrap();
+    let rate = u32::try_from(number("VFT_STRANGERS_RATE", 1000)).unwrap();
     let clients = u8::try_from(number("VFT_NEWCOMERS", 4)).unwrap();
     for tls in [&TLS[..], &[]] {
         let (callers, real) = besieged(addresses, rate, tls, clients);

@@ -102,6 +102,11 @@ impl Link {
         !matches!(glance(self.socket()), Glance::Quiet)
     }
 
+    /// Whether the peer has closed the connection, and all it had sent was read.
+    pub fn has_closed(&self) -> bool {
+        has_closed(self.socket())
+    }
+
     /// Says goodbye as the transport does, without waiting for the peer's.
     pub fn close(mut self) {
         match &mut self {

@@ -139,6 +139,48 @@ pub fn is_signed_by(
         .is_ok()
 }
 
+/// Whether a public key is one of those of small order, for which anybody can make a signature that
+/// holds for any message: then it is nobody's identity.
+///
+/// The curve has eight such points. They have 14 encodings, those included that are not canonical:
+/// 7 for the coordinate, each with either sign (Chalkias, Garillot and Nikolaenko, *Taming the many
+/// `EdDSAs`*, 2020, table 1; libsodium refuses the same).
+pub fn is_of_small_order(public_key: &[u8; 32]) -> bool {
+    let mut unsigned = *public_key;
+    if let Some(last) = unsigned.last_mut() {
+        *last &= 0x7f;
+    }
+    SMALL_ORDER.contains(&unsigned)
+}
+
+/// The coordinates of points of small order, little-endian: of order 4, 1, 8, 8, 2, and those of order
+/// 4 and 1 once more with the field's prime 2²⁵⁵ − 19 added.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    [0; 32],
+    alike_within(1, 0, 0),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+    alike_within(0xec, 0xff, 0x7f),
+    alike_within(0xed, 0xff, 0x7f),
+    alike_within(0xee, 0xff, 0x7f),
+];
+
+/// A number of 32 bytes of which all but the first and the last are alike.
+const fn alike_within(first: u8, between: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [between; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
+
 /// The id of the client that holds this key.
 pub fn client_id(public_key: &[u8; 32]) -> ClientId {
     let hash = ring::digest::digest(&SHA256, public_key);
@@ -185,6 +227,42 @@ mod tests {
         assert!(!is_signed_by(&public(&key(2)), &here, &signature));
         let there = Transcript::new(b"hello!", b"challenge", None);
         assert!(!is_signed_by(&public(&key(1)), &there, &signature));
+    }
+
+    #[test]
+    fn keys_of_small_order_are_recognised_in_every_encoding_and_no_other_is() {
+        // As libsodium's ge25519_has_small_order lists them.
+        let listed = [
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ];
+        for listed in listed {
+            let mut key: [u8; 32] = std::array::from_fn(|at| {
+                u8::from_str_radix(listed.get(2 * at..2 * at + 2).unwrap(), 16).unwrap()
+            });
+            assert!(is_of_small_order(&key), "{listed}");
+            key[31] |= 0x80;
+            assert!(is_of_small_order(&key), "{listed} with the other sign");
+            key[15] ^= 1;
+            assert!(!is_of_small_order(&key), "{listed}, changed");
+        }
+        for seed in 0..=u8::MAX {
+            assert!(!is_of_small_order(&public(&key(seed))));
+        }
+    }
+
+    #[test]
+    fn what_anybody_can_sign_with_a_key_of_small_order_would_hold() {
+        let (mut identity, mut signature) = ([0; 32], [[0; 32]; 2]);
+        (identity[0], signature[0][0]) = (1, 1);
+        let any = Transcript::new(b"hello", b"challenge", None);
+        assert!(is_signed_by(&identity, &any, &signature));
+        assert!(is_of_small_order(&identity));
     }
 
     #[test]

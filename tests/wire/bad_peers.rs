@@ -258,6 +258,23 @@ fn nobody_gets_in_under_a_key_it_does_not_hold() {
 }
 
 #[test]
+fn an_identity_that_anybody_could_have_is_refused() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let mut claims = [0; 32];
+    claims[0] = 1;
+    let anybody = Caller {
+        claims,
+        ..Caller::new(2)
+    };
+    let mut line = begun(&server);
+    line.send(&ClientMessage::Hello(anybody.hello()));
+    let refused = line.refused();
+    assert_eq!(refused.reason, Reason::IdentityUnproven);
+    assert!(refused.text.contains("of small order"), "{refused:?}");
+}
+
+#[test]
 fn a_proof_is_worth_nothing_on_another_connection() {
     let sandbox = Sandbox::new();
     let server = sandbox.server(&[]);

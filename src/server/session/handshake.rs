@@ -57,6 +57,9 @@ impl Gate {
         let ClientMessage::Hello(hello) = decode(message).map_err(Refusal::Message)? else {
             return Err(Refusal::OutOfTurn);
         };
+        if auth::is_of_small_order(&hello.public_key) {
+            return Err(Refusal::IdentityWeak);
+        }
         let challenge = encode(&ServerMessage::Challenge(Challenge {
             server_id: self.server_id,
             nonce,
@@ -216,6 +219,18 @@ mod tests {
             ..Peer::new(Some("s"))
         };
         assert_eq!(knock(liar, &gate(Some("s"))), Refusal::IdentityUnproven);
+    }
+
+    #[test]
+    fn an_identity_that_anybody_could_have_is_refused_before_it_is_challenged() {
+        let mut claims = [0; 32];
+        claims[0] = 1;
+        let anybody = Peer {
+            claims,
+            ..Peer::new(None)
+        };
+        let refused = anybody.knock(&gate(None), Some(&[3; 32])).map(|a| a.id);
+        assert_eq!(refused, Err(Refusal::IdentityWeak));
     }
 
     #[test]

@@ -221,7 +221,7 @@ fn admit(
         let now = clock::monotonic();
         let until = now + context.delays.failed(address, now);
         permit.pin(until.min(now + LONGEST_PIN));
-        sit_out(link, until);
+        sit_out(link, until, &context.stop);
     }
     Ok(judged?)
 }
@@ -231,12 +231,19 @@ fn admit(
 /// that share their address.
 const LONGEST_PIN: Duration = Duration::from_secs(5);
 
-/// Has a peer wait, but no longer than its connection lasts.
-fn sit_out(link: &mut Link, until: Instant) {
-    link.set_deadline(until);
-    // Whatever it sends meanwhile is not heard.
-    while link.read(&mut [0; 256]).is_ok_and(|read| read > 0) {}
+/// Has a peer wait, but no longer than its connection lasts. Nothing is read meanwhile, or a peer
+/// that sends all the time would cost as much as it can send.
+fn sit_out(link: &Link, until: Instant, stop: &Stop) {
+    loop {
+        let left = until.saturating_duration_since(clock::monotonic());
+        if left.is_zero() || link.has_closed() || stop.wait(left.min(GLANCE)) {
+            return;
+        }
+    }
 }
+
+/// How often a peer that waits is looked at, whether it is still there.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// A client that is in.
 #[derive(Debug)]

@@ -30,6 +30,8 @@ pub enum Refusal {
     SecretWrong,
     /// The proof of the identity is wrong.
     IdentityUnproven,
+    /// The identity is a key that anybody can sign with.
+    IdentityWeak,
     /// A client with this identity is connected from this address.
     IdentityInUse(IpAddr),
     /// There is no room for another session.
@@ -67,6 +69,10 @@ impl fmt::Display for Refusal {
                 "the secret is not this server's: compare VFT_SECRET or --secret-file on both sides",
             ),
             Self::IdentityUnproven => f.write_str("the identity was not proven"),
+            Self::IdentityWeak => f.write_str(
+                "this identity's key is of small order, so that anybody could have it: delete the \
+                 file `identity` in the client's state folder",
+            ),
             Self::IdentityInUse(address) => write!(
                 f,
                 "this identity is already connected from {address}; if the host was cloned, \
@@ -112,7 +118,7 @@ impl Refusal {
             Self::Version(_) => Reason::Version,
             Self::SecretMissing => Reason::SecretMissing,
             Self::SecretWrong => Reason::SecretWrong,
-            Self::IdentityUnproven => Reason::IdentityUnproven,
+            Self::IdentityUnproven | Self::IdentityWeak => Reason::IdentityUnproven,
             Self::IdentityInUse(_) => Reason::IdentityInUse,
             Self::TooManySessions | Self::TooManyClients => Reason::TooManySessions,
             Self::ShuttingDown => Reason::ShuttingDown,

@@ -84,7 +84,7 @@ pub fn has_refusal(reason: Reason, text: &str) -> bool {
     let mut patterns: Vec<_> = rows
         .iter()
         .filter(|row| row.len() == 4 && row[1] == name)
-        .map(|row| row[2])
+        .flat_map(|row| row[2].split(" – or – "))
         .collect();
     if reason == Reason::Protocol {
         patterns = rows
