@@ -64,10 +64,15 @@ impl<G: Copy + Ord + Hash> Groups<G> {
         self.members.get(&group)?.first().copied()
     }
 
+    /// A group's last member.
+    pub fn newest(&self, group: G) -> Option<u64> {
+        self.members.get(&group)?.last().copied()
+    }
+
     /// The group with most members; of several, the one with the oldest member.
     pub fn largest(&self) -> Option<Group<G>> {
         let (size, Reverse(oldest), name) = *self.ranked.last()?;
-        let newest = *self.members.get(&name)?.last()?;
+        let newest = self.newest(name)?;
         Some(Group {
             name,
             size,

@@ -14,7 +14,7 @@ use crate::harness::wire::caller::Caller;
 use crate::harness::wire::codec::{decode, encode};
 use crate::harness::wire::line::{Line, framed, trust};
 use crate::harness::wire::message::{ClientMessage, ServerMessage};
-use crate::harness::{Ends, Sandbox, number};
+use crate::harness::{Ends, SOON, Sandbox, number};
 
 /// Strangers who connect to a server all the time and hold on.
 struct Strangers {
@@ -95,7 +95,7 @@ fn attempt(
     number: u8,
     socket: std::io::Result<TcpStream>,
     tls: Option<&Arc<ClientConfig>>,
-) -> Option<()> {
+) -> Option<Line> {
     let mut line = match tls {
         None => Line::over(socket.ok()?),
         Some(trust) => Line::try_tls(socket.ok()?, trust).ok()?,
@@ -105,7 +105,7 @@ fn attempt(
     let proof = ClientMessage::Proof(caller.proof(&challenged));
     line.try_write(&framed(&encode(&proof))).ok()?;
     let answer = line.try_receive_bytes().ok()?;
-    matches!(decode(&answer), Ok(ServerMessage::Welcome(_))).then_some(())
+    matches!(decode(&answer), Ok(ServerMessage::Welcome(_))).then_some(line)
 }
 
 /// What strangers do, and how long clients of both kinds then take to get in: hosts that were never
@@ -207,4 +207,75 @@ fn clients_get_in_within_seconds_however_many_connections_strangers_hold() {
         let soon = Duration::from_secs(5);
         assert!(callers.0 < soon && real.0 < soon, "{callers:?} {real:?}");
     }
+}
+
+/// A rogue that knows the secret and sits on seats: one for each of its identities, from addresses
+/// of its own.
+struct Rogue {
+    server: SocketAddr,
+    sits: Vec<(u8, Line)>,
+}
+
+impl Rogue {
+    /// Tries to take a seat for each of these identities, from this address.
+    fn take(&mut self, numbers: impl IntoIterator<Item = u8>, host: u8) {
+        let from = Ipv4Addr::new(127, 202, 0, host);
+        for number in numbers {
+            if self.sits.iter().all(|(sits, _)| *sits != number) {
+                let line = attempt(number, try_connect(from, self.server), None);
+                self.sits.extend(line.map(|line| (number, line)));
+            }
+        }
+    }
+
+    /// The same again and again until it has so many seats: those of who was there before are freed
+    /// in their own time.
+    fn take_all(&mut self, count: usize, mut take: impl FnMut(&mut Self)) {
+        eventually(SOON, "all seats that it can have are taken", || {
+            take(self);
+            self.sits.len() == count
+        });
+    }
+}
+
+#[test]
+fn a_client_gets_its_seat_back_whoever_sits_on_all_of_them() {
+    let sandbox = Sandbox::new();
+    let limits = "[limits]\nsessions = 8\nsessions-per-address = 6\n";
+    sandbox.file("server.toml", limits);
+    let server = sandbox.server(&["--config", "server.toml", "--alert-format", "json"]);
+    let comes_and_is_killed = |number: Option<u8>| {
+        let client = match number {
+            None => sandbox.client(&server.address, &[]),
+            Some(number) => sandbox.client_again(&server.address, number, &[]),
+        };
+        client.connected();
+    };
+    comes_and_is_killed(None);
+    let mut rogue = Rogue {
+        server: server.address.parse().unwrap(),
+        sits: Vec::new(),
+    };
+    rogue.take([20], 1);
+    rogue.sits.clear();
+    // Of identities that are new, one address has its share, and all have seven in eight.
+    rogue.take_all(6, |rogue| rogue.take(0..6, 1));
+    rogue.take(6..12, 1);
+    assert_eq!(rogue.sits.len(), 6);
+    rogue.take_all(7, |rogue| rogue.take([30], 2));
+    rogue.take(31..40, 2);
+    assert_eq!(rogue.sits.len(), 7);
+    comes_and_is_killed(Some(0));
+    // What has been there is known. Now two addresses share all seats.
+    rogue.sits.clear();
+    rogue.take_all(8, |rogue| {
+        rogue.take(0..4, 1);
+        rogue.take([4, 5, 20, 30], 2);
+    });
+    comes_and_is_killed(Some(0));
+    let alert = server.alert(|alert| alert["detector"] == "degraded");
+    let notes = alert["notes"].to_string();
+    let why = "clients that are known are turned away, because 8 of 8 sessions are taken";
+    assert!(notes.contains(why), "{alert}");
+    assert!(notes.contains("of them from 127.202.0."), "{alert}");
 }

@@ -93,6 +93,7 @@ pub const NAMES: &[&str] = &[
     "server",
     "server-name",
     "sessions",
+    "sessions-per-address",
     "share",
     "silence",
     "silent-client",

@@ -91,6 +91,9 @@ pub struct Limits {
     pub heartbeat: Span,
     /// Sessions at once; the limit on open files may be lower, and then counts.
     pub sessions: u32,
+    /// Of these, from one address (an IPv6 /64 counts as one); an eighth if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_per_address: Option<u32>,
     /// Clients that are remembered.
     pub clients: u32,
     /// Hits a second that a client may report for as long as it likes; merged ones count once.
@@ -246,6 +249,15 @@ pub enum Tls {
     IfConfigured,
 }
 
+impl Limits {
+    /// How many of so many sessions one address may have: one at least.
+    pub fn sessions_per_address(&self, sessions: usize) -> usize {
+        let asked = self.sessions_per_address;
+        let asked = asked.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        asked.unwrap_or(sessions / 8).max(1)
+    }
+}
+
 impl ServerSettings {
     /// The certificate and key to serve, `None` for a server without TLS. One without the other
     /// is an error.
@@ -284,6 +296,10 @@ impl ServerSettings {
                 limits.unauthenticated_per_address.into(),
             ),
             ("limits.sessions", limits.sessions),
+            (
+                "limits.sessions-per-address",
+                limits.sessions_per_address.unwrap_or(1),
+            ),
             ("limits.clients", limits.clients),
             ("limits.incidents", limits.incidents),
         ];
@@ -388,6 +404,7 @@ impl Default for Limits {
             handshake: Span::seconds(5),
             heartbeat: Span::seconds(30),
             sessions: 20_000,
+            sessions_per_address: None,
             clients: 100_000,
             client_rate: 10_000,
             client_burst: 100_000,

@@ -145,6 +145,11 @@ impl Intake {
         Arc::clone(&self.metrics)
     }
 
+    /// Whether a client has come before.
+    pub fn knows(&self, client: ClientId) -> bool {
+        self.lock().durable.contains_key(&client)
+    }
+
     /// Notes that a client has come; `None` if there is no room for another.
     pub fn welcome(&self, arrival: &Arrival<'_>) -> Option<Progress> {
         let mut state = self.lock();

@@ -1,5 +1,6 @@
 //! The server's door: accepts connections and gives each a thread.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::Builder;
@@ -8,12 +9,21 @@ use log::{debug, warn};
 
 use crate::clock;
 use crate::net::accept::{Remedy, remedy};
-use crate::net::listen::Waker;
+use crate::net::listen::{Waker, listen};
 use crate::net::permits::Permits;
 use crate::server::session::{self, Context};
 
 /// Stack of a session's thread, in bytes.
 const STACK: usize = 256 * 1024;
+
+/// Listens at an address. Says where that is, and how to wake whoever accepts there.
+///
+/// Errors are the system's: the address is in use, not ours, or needs a privilege.
+pub fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr, Waker)> {
+    let listener = listen(address)?;
+    let (address, waker) = (listener.local_addr()?, Waker::new(&listener)?);
+    Ok((listener, address, waker))
+}
 
 /// Accepts until told to stop.
 pub fn run(listener: &TcpListener, waker: Waker, permits: &Permits, context: &Arc<Context>) {

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod alert;
+pub mod capacity;
 pub mod correlate;
 pub mod intake;
 pub mod listener;
@@ -18,7 +19,7 @@ pub mod store;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -29,15 +30,13 @@ use log::{error, info, warn};
 use rustls::ServerConfig;
 
 use crate::clock;
-use crate::config::server::{Alerts, Format, Limits, ServerSettings};
+use crate::config::server::{Alerts, Format, ServerSettings};
 use crate::database;
 use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
-use crate::net::listen::{Waker, listen};
-use crate::net::permits::Permits;
-use crate::net::permits::places::Bounds;
 use crate::seldom::Seldom;
 use crate::server::alert::Issued;
+use crate::server::capacity::{Capacity, NoRoom};
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::intake::Intake;
 use crate::server::restore::{Restored, restore};
@@ -75,7 +74,7 @@ pub struct Credentials {
 #[derive(Debug)]
 pub enum ServerError {
     /// The limit on open files leaves no room for sessions.
-    NoRoom(u64),
+    NoRoom(NoRoom),
     /// The address cannot be listened on.
     Bind(SocketAddr, io::Error),
     /// The store cannot be opened or read.
@@ -89,10 +88,7 @@ pub enum ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRoom(descriptors) => write!(
-                f,
-                "the limit of {descriptors} open files leaves no room for a session"
-            ),
+            Self::NoRoom(error) => error.fmt(f),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Store(error) => write!(f, "cannot open the store: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
@@ -124,9 +120,6 @@ const EXPIRY: Duration = Duration::from_secs(60);
 /// How long a stop waits for sessions to finish their exchange.
 const STOP: Duration = Duration::from_millis(600);
 
-/// Descriptors kept for what is not a connection.
-const SPARE_DESCRIPTORS: u64 = 64;
-
 impl Server {
     /// Listens and begins to serve. Alerts go to standard output, and to `observer` if there is
     /// one.
@@ -136,13 +129,10 @@ impl Server {
         observer: Option<Sender<Arc<Issued>>>,
         stop: Stop,
     ) -> Result<Self, ServerError> {
-        let room = Room::find(&settings.limits)?;
+        let capacity = Capacity::find(&settings.limits).map_err(ServerError::NoRoom)?;
         let asked = settings.bind.0;
-        let listener = listen(asked).map_err(|error| ServerError::Bind(asked, error))?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| ServerError::Bind(asked, error))?;
-        let waker = Waker::new(&listener).map_err(|error| ServerError::Bind(asked, error))?;
+        let (listener, address, waker) =
+            listener::bind(asked).map_err(|error| ServerError::Bind(asked, error))?;
         let watch = Watch::new(16);
         let metrics = Arc::new(ServerMetrics::default());
         let (writer, work) = open_store(&credentials.folder, settings, &metrics)?;
@@ -169,8 +159,8 @@ impl Server {
             writer.clone(),
             metrics,
         );
-        let permits = permits(&settings.limits, room.unauthenticated, restored.addresses);
-        let context = Arc::new(context(settings, credentials, room.sessions, intake, stop));
+        let permits = capacity.permits(&settings.limits, restored.addresses);
+        let context = Arc::new(context(settings, credentials, capacity, intake, stop));
         let in_thread = Arc::clone(&context);
         watch
             .spawn("listen", move || {
@@ -379,7 +369,7 @@ impl Sink {
 fn context(
     settings: &ServerSettings,
     credentials: Credentials,
-    sessions: usize,
+    capacity: Capacity,
     intake: Intake,
     stop: Stop,
 ) -> Context {
@@ -392,11 +382,6 @@ fn context(
     if credentials.secret.is_none() {
         warn!("no secret: whoever reaches this port can report hits; set VFT_SECRET");
     }
-    if sessions < FEW {
-        warn!("room for only {sessions} sessions: raise the limit on open files (ulimit -n)");
-    } else {
-        info!("room for {sessions} sessions");
-    }
     Context {
         tls: credentials.tls,
         gate: Gate::new(credentials.server_id, credentials.secret),
@@ -406,60 +391,13 @@ fn context(
             burst: settings.limits.client_burst,
         }),
         seldom: Lines::default(),
-        seats: Seats::new(sessions),
+        seats: Seats::new(capacity.seats(&settings.limits)),
         metrics: intake.metrics(),
         intake: Arc::new(intake),
         limits: settings.limits,
         stop,
     }
 }
-
-/// How many connections there can be at once.
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    sessions: usize,
-    unauthenticated: usize,
-}
-
-impl Room {
-    /// As much as the settings and the limit on open files allow; raises the latter as far as it
-    /// goes.
-    fn find(limits: &Limits) -> Result<Self, ServerError> {
-        let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-        // Where there are few, strangers get a quarter at most.
-        let unauthenticated = u64::from(limits.unauthenticated).min(descriptors / 4);
-        let sessions = descriptors
-            .saturating_sub(SPARE_DESCRIPTORS + unauthenticated)
-            .min(limits.sessions.into());
-        if sessions == 0 {
-            return Err(ServerError::NoRoom(descriptors));
-        }
-        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        Ok(Self {
-            sessions: count(sessions),
-            unauthenticated: count(unauthenticated),
-        })
-    }
-}
-
-/// Places for strangers, some of them for `addresses` from which clients came before.
-fn permits(limits: &Limits, total: usize, addresses: Vec<IpAddr>) -> Permits {
-    let bounds = Bounds {
-        total,
-        per_address: limits.unauthenticated_per_address.into(),
-    };
-    let permits = Permits::new(
-        bounds,
-        usize::try_from(limits.clients).unwrap_or(usize::MAX),
-    );
-    for address in addresses {
-        permits.note(address);
-    }
-    permits
-}
-
-/// Fewer sessions than this are worth a warning.
-const FEW: usize = 64;
 
 fn summary(metrics: &ServerMetrics) {
     info!(

@@ -9,6 +9,7 @@ pub mod clock_offset;
 pub mod delays;
 pub mod handshake;
 pub mod refusal;
+pub mod seating;
 pub mod seats;
 
 use std::io::{self, Read as _};
@@ -33,6 +34,7 @@ use crate::server::session::attendant::Attendant;
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::{Applicant, Gate};
 use crate::server::session::refusal::Refusal;
+use crate::server::session::seating::Standing;
 use crate::server::session::seats::{Newcomer, Seat, Seats};
 use crate::shutdown::Stop;
 use crate::wire::frame::{self, FrameError, MAX_EARLY_FRAME, MAX_FRAME, PREAMBLE, VERSION};
@@ -70,6 +72,8 @@ pub struct Lines {
     pub failed_proof: Seldom,
     /// A client that has proven itself was refused.
     pub refused: Seldom,
+    /// A client that is known was turned away for want of seats.
+    pub turned_away: Seldom,
     /// A client reports faster than it may.
     pub slowed: Seldom,
     /// A session could not be started.
@@ -264,15 +268,22 @@ fn take_seat<'a>(
         instance,
         ..
     } = applicant;
+    let standing = if context.intake.knows(client) {
+        Standing::Known
+    } else {
+        Standing::New
+    };
     let newcomer = Newcomer {
         client,
         instance,
         address,
+        standing,
     };
     match context.seats.take(newcomer, socket, live) {
         Ok(seat) => Ok(Seated { applicant, seat }),
         Err(refusal) => {
             context.metrics.refused_sessions.one();
+            turned_away(standing, refusal, context);
             // From the same address it may be the client itself, which was cut off and started anew.
             if matches!(refusal, Refusal::IdentityInUse(other) if other != address) {
                 context.intake.cloned(client, address, clock::wall().into());
@@ -287,6 +298,30 @@ fn take_seat<'a>(
     }
 }
 
+/// Has it said at once if a client that is known is turned away for want of seats.
+fn turned_away(standing: Standing, refusal: Refusal, context: &Context) {
+    let for_want_of_seats = matches!(
+        refusal,
+        Refusal::TooManySessions | Refusal::TooManySessionsHere
+    );
+    if standing == Standing::New || !for_want_of_seats {
+        return;
+    }
+    if context
+        .seldom
+        .turned_away
+        .line(clock::monotonic())
+        .is_some()
+    {
+        let shares = context.seats.shares();
+        let why = format!(
+            "clients that are known are turned away, because {shares}: see `limits.sessions` and \
+             `limits.sessions-per-address`"
+        );
+        context.intake.fell_short(why, clock::wall().into());
+    }
+}
+
 /// Welcomes the client and answers what it says.
 fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(), End> {
     let Seated { applicant, seat } = seated;
@@ -295,7 +330,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         client: applicant.id,
         name: &applicant.name,
         version: &applicant.version,
-        address: seat.address(),
+        address: seat.newcomer().address,
         now,
     };
     let progress = context
@@ -324,8 +359,9 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         if context.stop.is_requested() {
             return Err(Refusal::ShuttingDown.into());
         }
-        if seat.is_lost() {
-            return Err(Refusal::Superseded.into());
+        if let Some(refusal) = seat.lost() {
+            turned_away(seat.newcomer().standing, refusal, context);
+            return Err(refusal.into());
         }
         heard?;
         seat.heard();

@@ -36,6 +36,8 @@ pub enum Refusal {
     IdentityInUse(IpAddr),
     /// There is no room for another session.
     TooManySessions,
+    /// There is no room for another session from the same address.
+    TooManySessionsHere,
     /// As many clients are remembered as may be, and all of them are there.
     TooManyClients,
     /// The store's queue is full, because the disk takes nothing.
@@ -82,6 +84,10 @@ impl fmt::Display for Refusal {
                 "the server holds as many sessions as it may: raise limits.sessions or its limit \
                  on open files",
             ),
+            Self::TooManySessionsHere => f.write_str(
+                "the server holds as many sessions from this address as it may: raise \
+                 limits.sessions-per-address",
+            ),
             Self::TooManyClients => f.write_str(
                 "the server remembers as many clients as it may: raise limits.clients",
             ),
@@ -100,6 +106,7 @@ impl Refusal {
         let retry_after = match self {
             Self::ShuttingDown | Self::Superseded => Duration::ZERO,
             Self::TooManySessions
+            | Self::TooManySessionsHere
             | Self::TooManyClients
             | Self::StoreFull
             | Self::IdentityInUse(_) => Duration::from_secs(10),
@@ -120,7 +127,9 @@ impl Refusal {
             Self::SecretWrong => Reason::SecretWrong,
             Self::IdentityUnproven | Self::IdentityWeak => Reason::IdentityUnproven,
             Self::IdentityInUse(_) => Reason::IdentityInUse,
-            Self::TooManySessions | Self::TooManyClients => Reason::TooManySessions,
+            Self::TooManySessions | Self::TooManySessionsHere | Self::TooManyClients => {
+                Reason::TooManySessions
+            }
             Self::ShuttingDown => Reason::ShuttingDown,
             Self::Superseded => Reason::Superseded,
             Self::StoreFull => Reason::StoreFull,
