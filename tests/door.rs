@@ -9,12 +9,12 @@ use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::harness::peer::try_connect;
-use crate::harness::process::eventually;
-use crate::harness::wire::caller::Caller;
+use crate::harness::process::{Line as Output, eventually};
+use crate::harness::wire::caller::{Caller, now};
 use crate::harness::wire::codec::{decode, encode};
 use crate::harness::wire::line::{Line, framed, trust};
-use crate::harness::wire::message::{ClientMessage, ServerMessage};
-use crate::harness::{Ends, SOON, Sandbox, number};
+use crate::harness::wire::message::{ClientMessage, Heartbeat, ServerMessage};
+use crate::harness::{Ends, SOON, Sandbox, Server, number};
 
 /// Strangers who connect to a server all the time and hold on.
 struct Strangers {
@@ -278,4 +278,46 @@ fn a_client_gets_its_seat_back_whoever_sits_on_all_of_them() {
     let why = "clients that are known are turned away, because 8 of 8 sessions are taken";
     assert!(notes.contains(why), "{alert}");
     assert!(notes.contains("of them from 127.202.0."), "{alert}");
+}
+
+/// Lines of the log so far that have this in them.
+fn lines(server: &Server, text: &str) -> usize {
+    let about = |line: &Output| matches!(line, Output::Err(line) if line.contains(text));
+    server.process.lines(about).len()
+}
+
+#[test]
+fn an_identity_that_comes_again_and_again_fills_no_log_and_silences_nobody() {
+    const VISITS: usize = 400;
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&[]);
+    let visit = |number: u8, from: Ipv4Addr| {
+        let caller = Caller::new(number);
+        let (mut visit, _) = caller.enter(Line::plain_from(from, &server.address));
+        visit.heartbeat(Heartbeat {
+            clock: now() - 4 * 86_400_000_000,
+            traps_wanted: 5,
+            ..Heartbeat::default()
+        });
+    };
+    let began = Instant::now();
+    for _ in 0..VISITS {
+        visit(1, Ipv4Addr::new(127, 203, 0, 1));
+    }
+    // Of each kind 30 at once, and one a second.
+    let most = 31 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    visit(2, Ipv4Addr::new(127, 203, 0, 2));
+    for line in ["connected, version", "its clock is", "of 5 traps are open"] {
+        server
+            .process
+            .wait_for_log(|it| it.contains("by-hand-2") && it.contains(line));
+        let about_one = lines(&server, "by-hand-1") - lines(&server, "is refused");
+        assert!(
+            about_one <= 3 * most,
+            "{about_one} lines, {most} of each kind"
+        );
+        assert!(lines(&server, line) <= most + 1, "{line}");
+    }
+    let left_out = "lines like this were left out before";
+    assert!(most >= VISITS || lines(&server, left_out) >= 3);
 }

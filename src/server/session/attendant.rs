@@ -1,12 +1,13 @@
 //! What a session answers to what its client says.
 
-use log::{info, warn};
+use std::net::IpAddr;
 
-use crate::clock;
+use log::{Level, info, log, warn};
+
 use crate::event::{ClientId, Timestamp};
-use crate::seldom::Seldom;
 use crate::server::intake::{Batch, Intake, Progress, Receipt};
 use crate::server::session::clock_offset::{ClockOffset, Verdict};
+use crate::server::session::lines::Lines;
 use crate::server::session::refusal::Refusal;
 use crate::server::store::record::Status;
 use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage};
@@ -15,15 +16,25 @@ use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage}
 #[derive(Debug)]
 pub struct Attendant<'a> {
     intake: &'a Intake,
-    client: ClientId,
-    name: &'a str,
+    lines: &'a Lines,
+    host: Host<'a>,
     progress: Progress,
     received: u64,
     /// Of the last report.
     receipt: Option<Receipt>,
     offset: ClockOffset,
     complaint: Option<Complaint>,
-    seldom: Seldom,
+}
+
+/// Whom a session is with.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// Who it is.
+    pub id: ClientId,
+    /// What people call it, printable.
+    pub name: &'a str,
+    /// Where it came from.
+    pub address: IpAddr,
 }
 
 /// What is wrong with a client.
@@ -35,18 +46,17 @@ enum Complaint {
 
 impl<'a> Attendant<'a> {
     /// An attendant for a client that has just been welcomed.
-    pub fn new(intake: &'a Intake, client: ClientId, name: &'a str, progress: Progress) -> Self {
+    pub fn new(intake: &'a Intake, lines: &'a Lines, host: Host<'a>, progress: Progress) -> Self {
         let received = progress.durable();
         Self {
             intake,
-            client,
-            name,
+            lines,
+            host,
             progress,
             received,
             receipt: None,
             offset: ClockOffset::default(),
             complaint: None,
-            seldom: Seldom::default(),
         }
     }
 
@@ -67,7 +77,7 @@ impl<'a> Attendant<'a> {
                 Ok(Some(ServerMessage::HeartbeatAck(self.ack())))
             }
             ClientMessage::Goodbye => {
-                self.intake.farewell(self.client);
+                self.intake.farewell(self.host.id);
                 Ok(None)
             }
             ClientMessage::Hello(_) | ClientMessage::Proof(_) => Err(Refusal::OutOfTurn),
@@ -76,7 +86,7 @@ impl<'a> Attendant<'a> {
 
     fn report(&mut self, report: &Report, now: Timestamp) -> Result<(), Refusal> {
         let batch = Batch {
-            client: self.client,
+            client: self.host.id,
             first_sequence: report.first_sequence,
             hits: report.hits().map_err(Refusal::Message)?,
             received: now,
@@ -91,8 +101,8 @@ impl<'a> Attendant<'a> {
 
     fn heartbeat(&mut self, heartbeat: &Heartbeat, now: Timestamp) {
         let theirs = Timestamp::from_micros(heartbeat.clock);
-        if self.offset.note(theirs, now, self.name) == Some(Verdict::FarOff) {
-            self.intake.metrics().far_clocks.one();
+        if let Some(verdict) = self.offset.note(theirs, now) {
+            self.tell_of_clock(verdict);
         }
         self.complain(heartbeat);
         let status = Status {
@@ -102,7 +112,7 @@ impl<'a> Attendant<'a> {
             dropped: heartbeat.dropped,
             clock_offset: self.offset.correction(),
         };
-        self.intake.heartbeat(self.client, now, status);
+        self.intake.heartbeat(self.host.id, now, status);
         if let Some(receipt) = self.receipt {
             self.intake.check(receipt, &self.progress);
         }
@@ -115,16 +125,34 @@ impl<'a> Attendant<'a> {
         }
     }
 
+    fn tell_of_clock(&self, verdict: Verdict) {
+        let level = match verdict {
+            Verdict::Right | Verdict::Off => Level::Info,
+            Verdict::FarOff => Level::Warn,
+        };
+        if verdict == Verdict::FarOff {
+            self.intake.metrics().far_clocks.one();
+        }
+        let Host { name, address, .. } = self.host;
+        if let Some(left_out) = self.lines.clocks.line(address) {
+            let seconds = self.offset.correction() / 1_000_000;
+            log!(
+                level,
+                "client {name}: its clock is {seconds} s behind ours (negative: ahead){left_out}"
+            );
+        }
+    }
+
     /// Says what is wrong with a client when it changes, but not more often than makes sense.
     fn complain(&mut self, heartbeat: &Heartbeat) {
         let complaint = complaint(heartbeat);
         if complaint == self.complaint {
             return;
         }
-        let Some(left_out) = self.seldom.line(clock::monotonic()) else {
+        let Host { name, address, .. } = self.host;
+        let Some(left_out) = self.lines.complaints.line(address) else {
             return;
         };
-        let name = self.name;
         match complaint {
             Some(Complaint::Traps { open, wanted }) => {
                 warn!("client {name}: only {open} of {wanted} traps are open{left_out}");

@@ -1,10 +1,6 @@
 //! How far a client's clock is off.
 
-use log::{Level, log};
-
-use crate::clock;
 use crate::event::Timestamp;
-use crate::seldom::Seldom;
 
 /// Clocks that differ by less, in microseconds, are taken as right: 2 s. It is more than a report
 /// can be on its way on any network that works.
@@ -18,7 +14,6 @@ const FAR: i64 = 86_400_000_000;
 pub struct ClockOffset {
     correction: i64,
     verdict: Verdict,
-    seldom: Seldom,
 }
 
 /// What a clock is worth.
@@ -36,7 +31,7 @@ pub enum Verdict {
 impl ClockOffset {
     /// Takes up what a heartbeat says: it was `theirs` o'clock when it was sent, and is `ours` now.
     /// The verdict is returned if it is another than before.
-    pub fn note(&mut self, theirs: Timestamp, ours: Timestamp, client: &str) -> Option<Verdict> {
+    pub fn note(&mut self, theirs: Timestamp, ours: Timestamp) -> Option<Verdict> {
         let offset = ours.offset_from(theirs);
         let off_by = offset.saturating_abs();
         let (verdict, correction) = if off_by <= TOLERANCE {
@@ -47,21 +42,7 @@ impl ClockOffset {
             (Verdict::FarOff, offset)
         };
         self.correction = correction;
-        if std::mem::replace(&mut self.verdict, verdict) == verdict {
-            return None;
-        }
-        if let Some(left_out) = self.seldom.line(clock::monotonic()) {
-            let level = match verdict {
-                Verdict::Right | Verdict::Off => Level::Info,
-                Verdict::FarOff => Level::Warn,
-            };
-            let seconds = offset / 1_000_000;
-            log!(
-                level,
-                "client {client}: its clock is {seconds} s behind ours (negative: ahead){left_out}"
-            );
-        }
-        Some(verdict)
+        (std::mem::replace(&mut self.verdict, verdict) != verdict).then_some(verdict)
     }
 
     /// What to add to the client's times, in microseconds.
@@ -78,14 +59,14 @@ mod tests {
     fn a_wrong_clock_is_corrected_and_a_slow_network_is_not() {
         let at = Timestamp::from_micros;
         let mut offset = ClockOffset::default();
-        offset.note(at(5_000_000), at(6_500_000), "web-7");
+        offset.note(at(5_000_000), at(6_500_000));
         assert_eq!(offset.correction(), 0);
-        offset.note(at(5_000_000), at(3_605_000_000), "web-7");
+        offset.note(at(5_000_000), at(3_605_000_000));
         assert_eq!(
             at(5_000_000).shifted(offset.correction()),
             at(3_605_000_000)
         );
-        offset.note(at(9_000_000), at(5_000_000), "web-7");
+        offset.note(at(9_000_000), at(5_000_000));
         assert_eq!(offset.correction(), -4_000_000);
     }
 
@@ -94,7 +75,7 @@ mod tests {
         const NOW: u64 = 1_795_000_000_000_000;
         let (at, day) = (Timestamp::from_micros, 86_400_000_000);
         let mut offset = ClockOffset::default();
-        let mut note = |theirs| offset.note(at(theirs), at(NOW), "web-7");
+        let mut note = |theirs| offset.note(at(theirs), at(NOW));
         assert_eq!(note(NOW), None);
         assert_eq!(note(NOW + day), Some(Verdict::Off));
         assert_eq!(note(NOW + day + 1), Some(Verdict::FarOff));

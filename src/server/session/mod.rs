@@ -8,6 +8,7 @@ pub mod attendant;
 pub mod clock_offset;
 pub mod delays;
 pub mod handshake;
+pub mod lines;
 pub mod refusal;
 pub mod seating;
 pub mod seats;
@@ -27,12 +28,12 @@ use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
 use crate::net::link::Link;
 use crate::net::permits::Permit;
-use crate::seldom::Seldom;
 use crate::server::intake::{Arrival, Intake};
 use crate::server::session::allowance::Allowances;
-use crate::server::session::attendant::Attendant;
+use crate::server::session::attendant::{Attendant, Host};
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::{Applicant, Gate};
+use crate::server::session::lines::Lines;
 use crate::server::session::refusal::Refusal;
 use crate::server::session::seating::Standing;
 use crate::server::session::seats::{Newcomer, Seat, Seats};
@@ -63,23 +64,6 @@ pub struct Context {
     pub seldom: Lines,
     /// When to stop.
     pub stop: Stop,
-}
-
-/// Kinds of log lines that peers can cause.
-#[derive(Debug, Default)]
-pub struct Lines {
-    /// A proof was wrong.
-    pub failed_proof: Seldom,
-    /// A client that has proven itself was refused.
-    pub refused: Seldom,
-    /// A client that is known was turned away for want of seats.
-    pub turned_away: Seldom,
-    /// A client reports faster than it may.
-    pub slowed: Seldom,
-    /// A session could not be started.
-    pub not_started: Seldom,
-    /// A connection could not be accepted.
-    pub not_accepted: Seldom,
 }
 
 /// Why a session ended otherwise than by a goodbye.
@@ -256,6 +240,16 @@ struct Seated<'a> {
     seat: Seat<'a>,
 }
 
+impl Seated<'_> {
+    fn host(&self) -> Host<'_> {
+        Host {
+            id: self.applicant.id,
+            name: &self.applicant.name,
+            address: self.seat.newcomer().address,
+        }
+    }
+}
+
 fn take_seat<'a>(
     applicant: Applicant,
     address: IpAddr,
@@ -287,7 +281,7 @@ fn take_seat<'a>(
             // From the same address it may be the client itself, which was cut off and started anew.
             if matches!(refusal, Refusal::IdentityInUse(other) if other != address) {
                 context.intake.cloned(client, address, clock::wall().into());
-            } else if let Some(left_out) = context.seldom.refused.line(clock::monotonic()) {
+            } else if let Some(left_out) = context.seldom.refused.line(address) {
                 warn!(
                     "client {} at {address} is refused: {refusal}{left_out}",
                     applicant.name
@@ -340,19 +334,16 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
     let acknowledged = Some(progress.durable()).filter(|up_to| *up_to > 0);
     let heartbeat = context.limits.heartbeat.get();
     context.metrics.sessions.one();
-    info!(
-        "client {} ({}) connected, version {}",
-        applicant.name, applicant.id, applicant.version
-    );
+    say_connected(seated, context);
     link.set_deadline(clock::monotonic() + WRITE);
     let welcome = context
         .gate
         .welcome(applicant, acknowledged, heartbeat, now)?;
     frame::write(link, &welcome)?;
-    let mut attendant = Attendant::new(&context.intake, applicant.id, &applicant.name, progress);
+    let mut attendant = Attendant::new(&context.intake, &context.seldom, seated.host(), progress);
     let mut message = Vec::new();
     loop {
-        slow_down(applicant, context);
+        slow_down(seated, context);
         // Three heartbeats: a client that is silent for so long is gone.
         link.set_deadline(clock::monotonic() + heartbeat.saturating_mul(3));
         let heard = frame::read(link, MAX_FRAME, &mut message);
@@ -384,18 +375,26 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
     }
 }
 
+fn say_connected(seated: &Seated<'_>, context: &Context) {
+    let Host { id, name, address } = seated.host();
+    if let Some(left_out) = context.seldom.connected.line(address) {
+        let version = &seated.applicant.version;
+        info!("client {name} ({id}) connected, version {version}{left_out}");
+    }
+}
+
 /// Waits until a client may be read from again.
-fn slow_down(applicant: &Applicant, context: &Context) {
-    let pause = context.allowances.pause(applicant.id, clock::monotonic());
+fn slow_down(seated: &Seated<'_>, context: &Context) {
+    let Host { id, name, address } = seated.host();
+    let pause = context.allowances.pause(id, clock::monotonic());
     if pause.is_zero() {
         return;
     }
     context.metrics.slowed.one();
-    if let Some(left_out) = context.seldom.slowed.line(clock::monotonic()) {
+    if let Some(left_out) = context.seldom.slowed.line(address) {
         info!(
-            "client {} reports more than limits.client-rate hits a second, and is read from more \
-             slowly{left_out}",
-            applicant.name
+            "client {name} reports more than limits.client-rate hits a second, and is read from \
+             more slowly{left_out}"
         );
     }
     context.stop.wait(pause);
