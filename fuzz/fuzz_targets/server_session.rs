@@ -26,10 +26,12 @@ use vft::fuzzing::metrics::ServerMetrics;
 use vft::fuzzing::process::Stop;
 use vft::fuzzing::server::ServerSettings;
 use vft::fuzzing::server_handshake::Gate;
+use vft::fuzzing::server_session::Context;
 use vft::fuzzing::server_session::allowance::{Allowances, Rate};
 use vft::fuzzing::server_session::delays::Delays;
+use vft::fuzzing::server_session::lines::Lines;
+use vft::fuzzing::server_session::seating::SeatLimits;
 use vft::fuzzing::server_session::seats::Seats;
-use vft::fuzzing::server_session::{Context, Lines};
 use vft::fuzzing::store::queue::Writer;
 use vft::fuzzing::value::Size;
 
@@ -105,15 +107,20 @@ fn context(input: &Input<'_>, settings: &ServerSettings, writer: &Writer) -> Con
         sustained: u32::MAX,
         burst: u32::MAX,
     };
+    let total = match input.room {
+        Room::ForOne => 1,
+        Room::ForTwo => 2,
+    };
+    let seats = SeatLimits {
+        total,
+        per_address: total,
+    };
     Context {
         tls: None,
         gate: Gate::new(SERVER, secret),
         delays: Delays::default(),
         allowances: Allowances::new(rate),
-        seats: Seats::new(match input.room {
-            Room::ForOne => 1,
-            Room::ForTwo => 2,
-        }),
+        seats: Seats::new(seats),
         intake: Arc::new(intake),
         limits: settings.limits,
         metrics,

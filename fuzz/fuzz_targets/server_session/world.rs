@@ -15,6 +15,7 @@ use vft::fuzzing::message::{
     encode,
 };
 use vft::fuzzing::permits::Permits;
+use vft::fuzzing::permits::places::Bounds;
 use vft::fuzzing::server_session::{Context, serve};
 
 use crate::input::{
@@ -31,6 +32,8 @@ pub struct Line<'scope> {
     pub server: ScopedJoinHandle<'scope, ()>,
     pub key: Place,
     pub instance: Place,
+    /// Whether the server knew it before this session.
+    pub known: bool,
     /// What has come by what the server knows in this session.
     pub received: u64,
 }
@@ -92,6 +95,8 @@ pub struct World<'a> {
     pub disk: &'a Disk,
     pub guard: Guard,
     pub room: Room,
+    /// Who has been welcomed before, so that the server knows them.
+    pub known: [bool; 2],
     /// How far each client has come, and how far of that on the disk, as it was told.
     pub come: [Ack; 2],
     pub expected: Expected,
@@ -111,10 +116,18 @@ impl<'a> World<'a> {
             .insert(id(Place::Here), known);
         Self {
             context,
-            permits: Permits::new(MAX_STEPS + 2, MAX_STEPS + 2),
+            // Nobody is displaced or refused: one address has its fair share until all are taken.
+            permits: Permits::new(
+                Bounds {
+                    total: 2 * (MAX_STEPS + 2),
+                    per_address: MAX_STEPS + 2,
+                },
+                4,
+            ),
             disk,
             guard: input.guard,
             room: input.room,
+            known: [true, false],
             come: [at(known), at(0)],
             expected: Expected::default(),
         }
@@ -194,6 +207,7 @@ impl<'a> World<'a> {
             server: scope.spawn(move || serve(&near, peer, permit, context)),
             key: opening.key,
             instance: opening.instance,
+            known: false,
             received: 0,
         }
     }
@@ -277,14 +291,17 @@ impl<'a> World<'a> {
             line.refused(reason);
             return None;
         }
+        line.known = self.known[line.key as usize];
         match other {
             Some(former) if former.key == line.key && former.instance != line.instance => {
                 line.refused(Reason::IdentityInUse);
                 return None;
             }
             Some(former) if former.key != line.key && self.room == Room::ForOne => {
-                line.refused(Reason::TooManySessions);
-                return None;
+                if former.known || !line.known {
+                    line.refused(Reason::TooManySessions);
+                    return None;
+                }
             }
             _ => {}
         }
@@ -293,7 +310,13 @@ impl<'a> World<'a> {
         };
         if other.as_ref().is_some_and(|former| former.key == line.key) {
             other.take().unwrap().refused(Reason::Superseded);
+        } else if self.room == Room::ForOne {
+            // It was new, and gives way to one that is known.
+            if let Some(former) = other.take() {
+                former.refused(Reason::TooManySessions);
+            }
         }
+        self.known[line.key as usize] = true;
         self.welcomed(&mut line, &welcome, transcript);
         Some(line)
     }

@@ -231,7 +231,7 @@ fn sit_out(link: &Link, until: Instant, stop: &Stop) {
 }
 
 /// How often a peer that waits is looked at, whether it is still there.
-const GLANCE: Duration = Duration::from_millis(200);
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A client that is in.
 #[derive(Debug)]
