@@ -158,7 +158,7 @@ impl Correlator {
             origin: Origin::Elsewhere,
             received: case.now,
         };
-        self.incidents.open(&finding, &self.clients, alerts);
+        let _opened = self.incidents.open(&finding, &self.clients, alerts);
     }
 
     fn see_network(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
@@ -197,8 +197,9 @@ impl Correlator {
             origin: Origin::Outside,
             received: case.now,
         };
-        self.incidents.open(&finding, &self.clients, alerts);
-        self.sources.network_is_alerted(case.sighting.source);
+        if self.incidents.open(&finding, &self.clients, alerts) {
+            self.sources.network_is_alerted(case.sighting.source);
+        }
     }
 }
 

@@ -166,7 +166,7 @@ impl Correlator {
                 zone,
                 ..*case
             };
-            self.blame(&case, statistic, alerts);
+            let _opened = self.blame(&case, statistic, alerts);
             return;
         }
         let finding = Finding {
@@ -176,7 +176,7 @@ impl Correlator {
             origin: Origin::Elsewhere,
             received: case.now,
         };
-        self.incidents.open(&finding, &self.clients, alerts);
+        let _opened = self.incidents.open(&finding, &self.clients, alerts);
     }
 
     fn see_separate(&mut self, side: Side, case: &Case, alerts: &mut Vec<Alert>) {

@@ -25,9 +25,11 @@ pub mod foresight;
 pub mod frequency;
 pub mod hammering;
 mod health;
+pub mod holders;
 pub mod incident;
 pub mod incidents;
 pub mod lateral_movement;
+mod lost_findings;
 pub mod lying_client;
 pub mod persistent_source;
 pub mod returning_source;
@@ -63,7 +65,7 @@ use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::hammering::Repeats;
 use crate::server::correlate::health::Health;
 use crate::server::correlate::incident::Memory;
-use crate::server::correlate::incidents::{Incidents, Key, Spans};
+use crate::server::correlate::incidents::{Incidents, Key, Spans, Turnover};
 use crate::server::correlate::lateral_movement::Lateral;
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::silent_client::SilentClient;
@@ -226,6 +228,11 @@ impl Correlator {
         self.sources.inside.counts.displaced + self.sources.outside.counts.displaced
     }
 
+    /// What has become of findings.
+    pub const fn turnover(&self) -> Turnover {
+        self.incidents.turnover()
+    }
+
     /// Takes an event in.
     pub fn event(&mut self, event: &Event, alerts: &mut Vec<Alert>) {
         let now = event.received;
@@ -251,6 +258,7 @@ impl Correlator {
             self.see_contact(&case, &sight, alerts);
         }
         self.see_reporter(&case, &sight, alerts);
+        self.look_for_lost_findings(now);
         self.incidents.collect(now, &self.clients, alerts);
     }
 
