@@ -3,6 +3,7 @@
 use crate::event::Timestamp;
 use crate::server::alert::{Alert, Detector, Measure, Rhythm, Source, Statistic, Subject, Zone};
 use crate::server::correlate::Correlator;
+use crate::server::correlate::clients::Witness;
 use crate::server::correlate::degraded::INEXACT;
 use crate::server::correlate::incidents::{Finding, Key};
 use crate::server::correlate::lateral_movement::{Host, Link};
@@ -20,6 +21,8 @@ use crate::server::correlate::{persistent_source, returning_source};
 pub struct Case {
     /// What was seen.
     pub sighting: Sighting,
+    /// On whose word.
+    pub witness: Witness,
     /// What it shows of its source.
     pub proof: Proof,
     /// Where its source is.

@@ -32,6 +32,7 @@ pub mod lateral_movement;
 mod lost_findings;
 pub mod lying_client;
 pub mod persistent_source;
+mod ports;
 pub mod returning_source;
 pub mod severity;
 pub mod sighting;
@@ -44,6 +45,7 @@ pub mod surges;
 pub mod table;
 pub mod tally;
 pub mod window;
+mod witness_cache;
 mod words;
 pub mod zones;
 
@@ -71,6 +73,7 @@ use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::silent_client::SilentClient;
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::correlate::sources::{Novelty, Sources};
+use crate::server::correlate::witness_cache::WitnessCache;
 use crate::server::correlate::zones::Zones;
 
 /// The correlation tables and all rules over them.
@@ -82,6 +85,7 @@ pub struct Correlator {
     allow: AllowList,
     zones: Zones,
     clients: Clients,
+    witnesses: WitnessCache,
     sources: Sources,
     sides: Sides,
     contacts: Contacts,
@@ -138,6 +142,7 @@ impl Correlator {
             allow: AllowList::new(&settings.allow),
             zones: Zones::new(&settings.inside),
             clients: Clients::new(clients, heartbeat.saturating_mul(3)),
+            witnesses: WitnessCache::default(),
             sources: Sources::new(settings.memory.bytes(), secret),
             sides: Sides::new(clients),
             contacts: Contacts::new(clients),
@@ -246,6 +251,7 @@ impl Correlator {
         self.calibrate(now);
         let mut case = Case {
             sighting,
+            witness: self.witnesses.of(sighting.handle, now, &self.clients),
             proof: event.hit.probe.into(),
             zone: self.zone(sighting.source),
             now,

@@ -258,3 +258,38 @@ fn what_only_a_doubted_client_reports_gives_way_to_anything() {
     assert!(notes.iter().any(|note| note == why), "{notes:?}");
     assert_that_it_adds_up(&story);
 }
+
+/// Four sources touch one port of a client each, and before each of them something else happens. At
+/// which of them an incident about the port opens.
+fn port_alarm(story: &mut Story, before: impl Fn(&mut Story, u8)) -> Option<u8> {
+    (1..=4).find(|number| {
+        before(story, *number);
+        let seen = story.alerts.len();
+        let source = format!("198.51.{number}.1");
+        story.hit(10 + 2 * u64::from(*number), &source, *number, 3389);
+        let opened =
+            |alert: &Alert| alert.subject == Subject::Port(3389) && alert.action == Action::Open;
+        story.alerts[seen..].iter().any(opened)
+    })
+}
+
+#[test]
+fn clients_that_make_up_ports_do_not_drive_the_history_of_a_real_port_out() {
+    let undisturbed = port_alarm(&mut fleet(""), |_, _| {});
+    assert_eq!(undisturbed, Some(3));
+    let mut story = fleet("");
+    // They name the real port first, so that it is theirs.
+    for client in 101..106 {
+        story.hit(1, "45.1.1.1", client, 3389);
+    }
+    let disturbed = port_alarm(&mut story, |story, number| {
+        let second = 10 + 2 * u64::from(number);
+        for port in 4000..8200 {
+            for client in 101..106_u8 {
+                let made_up = port + 4200 * u16::from(client - 101) + u16::from(number);
+                story.hit(second, "45.1.1.1", client, made_up);
+            }
+        }
+    });
+    assert_eq!(disturbed, undisturbed);
+}
