@@ -178,6 +178,7 @@ impl Correlator {
             rule: &self.rules.source,
             model: self.rules.subnet.model(),
             proof: case.proof,
+            witness: case.witness,
             now: case.now,
         };
         let networks = self.sources.networks.len();

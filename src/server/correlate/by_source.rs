@@ -67,6 +67,7 @@ impl Correlator {
                     Zone::Outside => self.rules.slow.model(),
                 },
                 proof: case.proof,
+                witness: case.witness,
                 now: case.now,
             },
         );

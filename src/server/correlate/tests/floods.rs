@@ -293,3 +293,23 @@ fn clients_that_make_up_ports_do_not_drive_the_history_of_a_real_port_out() {
     });
     assert_eq!(disturbed, undisturbed);
 }
+
+#[test]
+fn identities_at_one_address_share_one_quota_of_new_sources() {
+    let mut story = fleet("memory = \"16MiB\"\n");
+    for client in 102..109 {
+        let home = IpAddr::from([10, 9, 0, 101]);
+        story.engine.lives_at(ClientId([client; 16]), home);
+    }
+    for (client, first) in ROGUES.zip(45..) {
+        for source in strangers(first) {
+            story.hit(1, &source, client, 22);
+        }
+    }
+    let (sources, networks) = (
+        &story.engine.sources.outside,
+        &story.engine.sources.networks,
+    );
+    assert_eq!(sources.len(), sources.capacity() / 8);
+    assert_eq!(networks.len(), networks.capacity() / 8);
+}
