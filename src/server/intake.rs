@@ -319,12 +319,20 @@ impl Intake {
             .map(|(entry, hidden)| (entry.network.0, hidden))
             .collect();
         let displaced = state.correlator.sources_displaced();
+        let incidents = state.correlator.turnover();
         drop(state);
         for (network, hidden) in hidden {
             info!("the allow-list entry for {network} has hidden {hidden} hits");
         }
         if displaced > 0 {
             info!("{displaced} sources gave way to stronger ones for want of memory (`memory`)");
+        }
+        if incidents.displaced + incidents.unopened > 0 {
+            info!(
+                "{} incidents were closed early and {} findings opened none, for want of a place \
+                 (`limits.incidents`)",
+                incidents.displaced, incidents.unopened
+            );
         }
     }
 

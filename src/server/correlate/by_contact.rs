@@ -6,11 +6,13 @@
 use crate::event::ClientId;
 use crate::server::alert::{Alert, Network, Source, Statistic, Subject, Zone};
 use crate::server::correlate::Correlator;
-use crate::server::correlate::by_side::{PORTS, Side, explained};
+use crate::server::correlate::by_side::{Side, explained};
 use crate::server::correlate::by_source::Case;
 use crate::server::correlate::coordinated_scan::Overlaps;
 use crate::server::correlate::incidents::{Finding, Key};
+use crate::server::correlate::ports::Ports;
 use crate::server::correlate::severity::Origin;
+use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::sources::Glass;
 use crate::server::correlate::sources::tier::Sight;
 use crate::server::correlate::subnet_scan;
@@ -20,7 +22,7 @@ use crate::server::correlate::table::Table;
 /// What is kept of first contacts.
 #[derive(Debug)]
 pub struct Contacts {
-    ports: Table<u16, Port>,
+    ports: Ports<Port>,
     clients: Table<ClientId, surges::Contacts>,
     usual_of_ports: Usual,
     usual_of_clients: Usual,
@@ -39,7 +41,7 @@ impl Contacts {
     /// Room for so many clients.
     pub fn new(clients: usize) -> Self {
         Self {
-            ports: Table::new(PORTS),
+            ports: Ports::default(),
             clients: Table::new(clients),
             usual_of_ports: Usual::new(),
             usual_of_clients: Usual::new(),
@@ -70,7 +72,9 @@ impl Correlator {
         let subjects = self.contacts.ports.len();
         let usual = &mut self.contacts.usual_of_ports;
         let prior = usual.add(case.now, subjects, &rule);
-        let contacts = &mut self.contacts.ports.touch(case.sighting.port).contacts;
+        let ports = &mut self.contacts.ports;
+        let port = ports.hit(case.sighting.port, case.witness, case.now);
+        let contacts = &mut port.contacts;
         contacts.add(case.sighting, &prior);
         if self
             .incidents
@@ -104,15 +108,20 @@ impl Correlator {
     /// There is more than usual. Without the contacts of sources that have an incident, is it
     /// enough to speak of?
     fn surge(&mut self, side: Side, statistic: Statistic, case: &Case, alerts: &mut Vec<Alert>) {
+        let Sighting { port, client, .. } = case.sighting;
         let (rule, contacts) = match side {
-            Side::Port => (
-                Rule::from(&self.detectors.port_surge),
-                &mut self.contacts.ports.touch(case.sighting.port).contacts,
-            ),
-            Side::Client => (
-                Rule::from(&self.detectors.client_surge),
-                self.contacts.clients.touch(case.sighting.client),
-            ),
+            Side::Port => {
+                let known = self.contacts.ports.get_mut(port);
+                let contacts = known.map(|port| &mut port.contacts);
+                (Rule::from(&self.detectors.port_surge), contacts)
+            }
+            Side::Client => {
+                let contacts = self.contacts.clients.touch(client);
+                (Rule::from(&self.detectors.client_surge), Some(contacts))
+            }
+        };
+        let Some(contacts) = contacts else {
+            return;
         };
         let recent = contacts.of_the_last_hour(
             case.sighting.at,
@@ -139,7 +148,9 @@ impl Correlator {
         let port = case.sighting.port;
         let settings = &self.detectors.coordinated_scan;
         let owners = self.clients.owners(port);
-        let known = self.contacts.ports.touch(port);
+        let Some(known) = self.contacts.ports.get_mut(port) else {
+            return;
+        };
         let Some(statistic) = known.overlaps.add(&case.sighting, owners, settings) else {
             return;
         };
@@ -158,7 +169,7 @@ impl Correlator {
             origin: Origin::Elsewhere,
             received: case.now,
         };
-        self.incidents.open(&finding, &self.clients, alerts);
+        let _opened = self.incidents.open(&finding, &self.clients, alerts);
     }
 
     fn see_network(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
@@ -167,6 +178,7 @@ impl Correlator {
             rule: &self.rules.source,
             model: self.rules.subnet.model(),
             proof: case.proof,
+            witness: case.witness,
             now: case.now,
         };
         let networks = self.sources.networks.len();
@@ -197,8 +209,9 @@ impl Correlator {
             origin: Origin::Outside,
             received: case.now,
         };
-        self.incidents.open(&finding, &self.clients, alerts);
-        self.sources.network_is_alerted(case.sighting.source);
+        if self.incidents.open(&finding, &self.clients, alerts) {
+            self.sources.network_is_alerted(case.sighting.source);
+        }
     }
 }
 

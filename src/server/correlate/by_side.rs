@@ -11,6 +11,7 @@ use crate::server::correlate::by_source::{Blamed, Case};
 use crate::server::correlate::frequency::{History, Rule};
 use crate::server::correlate::incidents::{Finding, Incidents, Key};
 use crate::server::correlate::lateral_movement::Intruder;
+use crate::server::correlate::ports::Ports;
 use crate::server::correlate::severity::Origin;
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::table::Table;
@@ -18,7 +19,7 @@ use crate::server::correlate::table::Table;
 /// What is kept of ports and clients.
 #[derive(Debug)]
 pub struct Sides {
-    ports: Table<u16, Views>,
+    ports: Ports<Views>,
     clients: Table<ClientId, Client>,
 }
 
@@ -44,9 +45,6 @@ pub enum Side {
     Client,
 }
 
-/// Ports that are remembered: more than any fleet has traps on.
-pub const PORTS: usize = 4096;
-
 impl Side {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Port, Self::Client];
@@ -64,7 +62,7 @@ impl Sides {
     /// Room for so many clients.
     pub fn new(clients: usize) -> Self {
         Self {
-            ports: Table::new(PORTS),
+            ports: Ports::default(),
             clients: Table::new(clients),
         }
     }
@@ -84,10 +82,11 @@ impl Sides {
         known.map(|client| client.intruder).unwrap_or_default()
     }
 
-    fn views(&mut self, side: Side, sighting: &Sighting) -> &mut Views {
+    fn views(&mut self, side: Side, case: &Case) -> &mut Views {
+        let Sighting { port, client, .. } = case.sighting;
         match side {
-            Side::Port => self.ports.touch(sighting.port),
-            Side::Client => &mut self.clients.touch(sighting.client).views,
+            Side::Port => self.ports.hit(port, case.witness, case.now),
+            Side::Client => &mut self.clients.touch(client).views,
         }
     }
 }
@@ -110,7 +109,7 @@ impl Correlator {
     fn see_merged(&mut self, side: Side, case: &Case, alerts: &mut Vec<Alert>) {
         let sighting = case.sighting;
         let rule = *self.rule(side);
-        let views = self.sides.views(side, &sighting);
+        let views = self.sides.views(side, case);
         let fired = views.all.add(sighting, &rule);
         let key = Key::Scan(side.subject(&sighting));
         if case.blamed == Blamed::Yes {
@@ -132,7 +131,7 @@ impl Correlator {
     fn explain(&mut self, side: Side, case: &Case, rule: &Rule, alerts: &mut Vec<Alert>) {
         let at = case.sighting.at;
         let explained = explained(self.correlation, &self.incidents);
-        let views = self.sides.views(side, &case.sighting);
+        let views = self.sides.views(side, case);
         let Some(statistic) = views.unexplained.without(explained, at, rule) else {
             return;
         };
@@ -166,7 +165,7 @@ impl Correlator {
                 zone,
                 ..*case
             };
-            self.blame(&case, statistic, alerts);
+            let _opened = self.blame(&case, statistic, alerts);
             return;
         }
         let finding = Finding {
@@ -176,14 +175,14 @@ impl Correlator {
             origin: Origin::Elsewhere,
             received: case.now,
         };
-        self.incidents.open(&finding, &self.clients, alerts);
+        let _opened = self.incidents.open(&finding, &self.clients, alerts);
     }
 
     fn see_separate(&mut self, side: Side, case: &Case, alerts: &mut Vec<Alert>) {
         let sighting = case.sighting;
         let subject = side.subject(&sighting);
         let rule = *self.rule(side);
-        let history = &mut self.sides.views(side, &sighting).all;
+        let history = &mut self.sides.views(side, case).all;
         let fired = history.add(sighting, &rule);
         if let Some(incident) = self.incidents.get_mut(Key::Scan(subject)) {
             incident.receive(&sighting, case.now);

@@ -3,6 +3,7 @@
 use crate::event::Timestamp;
 use crate::server::alert::{Alert, Detector, Measure, Rhythm, Source, Statistic, Subject, Zone};
 use crate::server::correlate::Correlator;
+use crate::server::correlate::clients::Witness;
 use crate::server::correlate::degraded::INEXACT;
 use crate::server::correlate::incidents::{Finding, Key};
 use crate::server::correlate::lateral_movement::{Host, Link};
@@ -20,6 +21,8 @@ use crate::server::correlate::{persistent_source, returning_source};
 pub struct Case {
     /// What was seen.
     pub sighting: Sighting,
+    /// On whose word.
+    pub witness: Witness,
     /// What it shows of its source.
     pub proof: Proof,
     /// Where its source is.
@@ -64,6 +67,7 @@ impl Correlator {
                     Zone::Outside => self.rules.slow.model(),
                 },
                 proof: case.proof,
+                witness: case.witness,
                 now: case.now,
             },
         );
@@ -71,8 +75,10 @@ impl Correlator {
         if let Some(incident) = self.incidents.get_mut(case.key()) {
             case.blamed = Blamed::Yes;
             incident.receive(&case.sighting, case.now);
-        } else if let Some(first) = findings.first() {
-            self.blame(case, *first, alerts);
+        } else {
+            // Where there is no place for the first, a graver one may still find one.
+            let mut findings = findings.iter();
+            findings.any(|finding| self.blame(case, *finding, alerts));
         }
         if !findings.is_empty() {
             for finding in findings {
@@ -184,26 +190,19 @@ impl Correlator {
     }
 
     /// Opens an incident about the case's source, with all that is remembered of it that bears on
-    /// the finding.
-    pub fn blame(&mut self, case: &Case, statistic: Statistic, alerts: &mut Vec<Alert>) {
-        if !self.incidents.has_room(case.now, &self.clients, alerts) {
-            return;
-        }
+    /// the finding, if there is a place for it. Whether there was.
+    pub fn blame(&mut self, case: &Case, statistic: Statistic, alerts: &mut Vec<Alert>) -> bool {
         let suspect = self.sources.suspect_mut(case.source(), case.zone);
-        let touches = match suspect {
-            Some(suspect) => {
-                suspect.standing = Standing::Alerted;
-                match statistic.detector {
-                    Detector::FrequentSource
-                    | Detector::FrequentPort
-                    | Detector::FrequentClient
-                    | Detector::ReturningSource => {
-                        suspect.evidence_for(&self.rules.source, case.sighting.at)
-                    }
-                    _ => suspect.evidence(),
-                }
-            }
-            None => vec![Touch::from(&case.sighting)],
+        let touches = match (suspect, statistic.detector) {
+            (
+                Some(suspect),
+                Detector::FrequentSource
+                | Detector::FrequentPort
+                | Detector::FrequentClient
+                | Detector::ReturningSource,
+            ) => suspect.evidence_for(&self.rules.source, case.sighting.at),
+            (Some(suspect), _) => suspect.evidence(),
+            (None, _) => vec![Touch::from(&case.sighting)],
         };
         let evidence = self.sightings(&touches);
         let finding = Finding {
@@ -217,7 +216,13 @@ impl Correlator {
             },
             received: case.now,
         };
-        self.incidents.open(&finding, &self.clients, alerts);
+        let opened = self.incidents.open(&finding, &self.clients, alerts);
+        if opened {
+            if let Some(suspect) = self.sources.suspect_mut(case.source(), case.zone) {
+                suspect.standing = Standing::Alerted;
+            }
+        }
+        opened
     }
 
     /// Touches as sightings, in an order that does not depend on which client came first.

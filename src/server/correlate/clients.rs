@@ -237,10 +237,6 @@ impl Clients {
     }
 
     /// On whose word it rests what this client reports.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "shares and severity come to use it next")
-    )]
     pub fn witness(&self, id: ClientId) -> Witness {
         let address = self.get(id).and_then(|client| client.address);
         address.map_or(Witness::Client(id), |address| {

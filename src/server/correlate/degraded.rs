@@ -1,9 +1,12 @@
 //! `degraded`: the engine works, but within bounds that are reached.
 //!
 //! Told of when the sieve takes more than `error` (1 %) of sources never seen for ones that have
-//! made six contacts, or when something had to be left out: histories that found no memory,
-//! incidents that were not opened, and what the server itself reports (alerts dropped, a store that
+//! made six contacts, or when something had to be left out: histories that found no memory, findings
+//! for which there was no place, and what the server itself reports (alerts dropped, a store that
 //! cannot be written). What is in force then stands in the alert's notes.
+//!
+//! Findings that are lost are reported at once and with severity high, with how many they are and who
+//! holds the places: somebody may be filling them on purpose. All else is medium.
 
 use crate::config::detectors::Degraded;
 use crate::server::alert::{Detector, Measure, Statistic};
@@ -24,8 +27,6 @@ pub struct Complaint {
 pub struct Counts {
     /// Histories that found no memory.
     pub shed: u64,
-    /// Incidents that were not opened.
-    pub unopened: u64,
 }
 
 /// A source without a place in the vault is told of after so many contacts, by the sieve's word.
@@ -62,14 +63,6 @@ pub fn judge(
     if counts.shed > before.shed {
         let new = counts.shed - before.shed;
         let why = format!("there was no memory for the histories of {new} sources: raise `memory`");
-        complaints.push(complaint(new as f64, 0.0, why));
-    }
-    if counts.unopened > before.unopened {
-        let new = counts.unopened - before.unopened;
-        let why = format!(
-            "{new} findings opened no incident, because there are too many: see \
-             `limits.incidents`"
-        );
         complaints.push(complaint(new as f64, 0.0, why));
     }
     complaints

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::server::alert::{Detector, Severity};
+use crate::server::correlate::incident::Incident;
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::table::Fast;
 
@@ -31,6 +32,20 @@ pub struct Closed {
     pub grounds: Grounds,
     /// How often it had begun anew.
     pub recurrence: u32,
+}
+
+impl Closed {
+    /// What is remembered of an incident that was closed at `at`.
+    pub fn of(incident: Incident, at: Timestamp) -> Self {
+        Self {
+            severity: incident.severity(),
+            grounds: Grounds::of(incident.statistics.keys().copied()),
+            id: incident.id,
+            at,
+            last_seen: incident.last_seen,
+            recurrence: incident.recurrence,
+        }
+    }
 }
 
 /// What an incident rests on.

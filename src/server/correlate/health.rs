@@ -10,6 +10,7 @@ use crate::server::correlate::clients::Handle;
 use crate::server::correlate::degraded::{self, Counts};
 use crate::server::correlate::incident::Incident;
 use crate::server::correlate::incidents::Key;
+use crate::server::correlate::lost_findings::LostFindings;
 use crate::server::correlate::lying_client::{Reports, SourceIs};
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::sources::Novelty;
@@ -20,6 +21,8 @@ use crate::server::correlate::sources::tier::{Arrival, Sight};
 pub struct Health {
     reports: Reports,
     counts: Counts,
+    /// What has been said of findings that were lost.
+    pub lost: LostFindings,
     looked: Timestamp,
 }
 
@@ -83,7 +86,6 @@ impl Correlator {
         self.health.looked = now;
         let counts = Counts {
             shed: self.sources.inside.shed() + self.sources.outside.shed(),
-            unopened: self.incidents.unopened(),
         };
         let settings = &self.detectors.degraded;
         let dazzled = self.rules.subnet.sight();
@@ -100,7 +102,8 @@ impl Correlator {
         }
     }
 
-    fn complain(
+    /// Adds a complaint to the incident about its subject, which is opened if there is none.
+    pub fn complain(
         &mut self,
         subject: Subject,
         statistic: Statistic,

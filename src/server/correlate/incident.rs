@@ -58,6 +58,8 @@ pub struct Incident {
     pub circumstances: Circumstances,
     /// What more there is to say.
     pub remarks: BTreeSet<String>,
+    /// How often its only remark was stated anew.
+    restated: u64,
     told: Told,
 }
 
@@ -69,6 +71,7 @@ enum Told {
         at: Timestamp,
         alerts: u32,
         what: Gist,
+        restated: u64,
     },
 }
 
@@ -151,6 +154,7 @@ impl Incident {
             lateness: Duration::ZERO,
             circumstances: Circumstances::default(),
             remarks: BTreeSet::new(),
+            restated: 0,
             told: Told::Nothing,
         }
     }
@@ -204,6 +208,20 @@ impl Incident {
         }
     }
 
+    /// Says this beside the figures, in place of what there was to say before.
+    pub fn restate(&mut self, remark: String) {
+        self.remarks = BTreeSet::from([remark]);
+        self.restated = self.restated.saturating_add(1);
+    }
+
+    /// How many alerts have told of it since it began.
+    pub const fn alerts(&self) -> u32 {
+        match self.told {
+            Told::Nothing => 0,
+            Told::Once { alerts, .. } => alerts,
+        }
+    }
+
     /// How many traps it has touched, up to a bound.
     pub fn traps(&self) -> usize {
         let traps = self.contacts.iter().map(|(_, client, port)| (client, port));
@@ -236,15 +254,22 @@ impl Incident {
 
     /// When there will be something to say, as things are.
     pub fn next_update(&self) -> Option<Timestamp> {
-        let Told::Once { at, alerts, what } = &self.told else {
+        let Told::Once {
+            at,
+            alerts,
+            what,
+            restated,
+        } = &self.told
+        else {
             return None;
         };
         let gist = self.gist();
-        let worth = match (self.opened_by, *alerts) {
-            (Detector::SilentClient, _) => gist.clients != what.clients,
-            (_, 0 | 1) => gist != *what,
-            (_, _) => gist.matters(what),
-        };
+        let worth = self.restated != *restated
+            || match (self.opened_by, *alerts) {
+                (Detector::SilentClient, _) => gist.clients != what.clients,
+                (_, 0 | 1) => gist != *what,
+                (_, _) => gist.matters(what),
+            };
         worth.then(|| at.after(pause(*alerts)))
     }
 
@@ -269,6 +294,7 @@ impl Incident {
                 hits: 0,
                 ..self.gist()
             },
+            restated: self.restated,
         };
     }
 
@@ -282,7 +308,7 @@ impl Incident {
     pub fn has_news(&self) -> bool {
         match &self.told {
             Told::Nothing => true,
-            Told::Once { what, .. } => self.gist() != *what,
+            Told::Once { what, restated, .. } => self.gist() != *what || self.restated != *restated,
         }
     }
 
@@ -301,19 +327,17 @@ impl Incident {
             at,
             alerts: if alerts == 0 { 1 } else { alerts },
             what,
+            restated: self.restated,
         };
     }
 
     /// Notes that all there is has been said at `now`.
     pub fn told(&mut self, now: Timestamp) {
-        let alerts = match &self.told {
-            Told::Nothing => 1,
-            Told::Once { alerts, .. } => alerts.saturating_add(1),
-        };
         self.told = Told::Once {
             at: now,
-            alerts,
+            alerts: self.alerts().saturating_add(1),
             what: self.gist(),
+            restated: self.restated,
         };
     }
 

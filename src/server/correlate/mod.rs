@@ -25,11 +25,14 @@ pub mod foresight;
 pub mod frequency;
 pub mod hammering;
 mod health;
+pub mod holders;
 pub mod incident;
 pub mod incidents;
 pub mod lateral_movement;
+mod lost_findings;
 pub mod lying_client;
 pub mod persistent_source;
+mod ports;
 pub mod returning_source;
 pub mod severity;
 pub mod sighting;
@@ -42,6 +45,7 @@ pub mod surges;
 pub mod table;
 pub mod tally;
 pub mod window;
+mod witness_cache;
 mod words;
 pub mod zones;
 
@@ -63,12 +67,13 @@ use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::hammering::Repeats;
 use crate::server::correlate::health::Health;
 use crate::server::correlate::incident::Memory;
-use crate::server::correlate::incidents::{Incidents, Key, Spans};
+use crate::server::correlate::incidents::{Incidents, Key, Spans, Turnover};
 use crate::server::correlate::lateral_movement::Lateral;
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::silent_client::SilentClient;
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::correlate::sources::{Novelty, Sources};
+use crate::server::correlate::witness_cache::WitnessCache;
 use crate::server::correlate::zones::Zones;
 
 /// The correlation tables and all rules over them.
@@ -80,6 +85,7 @@ pub struct Correlator {
     allow: AllowList,
     zones: Zones,
     clients: Clients,
+    witnesses: WitnessCache,
     sources: Sources,
     sides: Sides,
     contacts: Contacts,
@@ -136,6 +142,7 @@ impl Correlator {
             allow: AllowList::new(&settings.allow),
             zones: Zones::new(&settings.inside),
             clients: Clients::new(clients, heartbeat.saturating_mul(3)),
+            witnesses: WitnessCache::default(),
             sources: Sources::new(settings.memory.bytes(), secret),
             sides: Sides::new(clients),
             contacts: Contacts::new(clients),
@@ -226,6 +233,11 @@ impl Correlator {
         self.sources.inside.counts.displaced + self.sources.outside.counts.displaced
     }
 
+    /// What has become of findings.
+    pub const fn turnover(&self) -> Turnover {
+        self.incidents.turnover()
+    }
+
     /// Takes an event in.
     pub fn event(&mut self, event: &Event, alerts: &mut Vec<Alert>) {
         let now = event.received;
@@ -239,6 +251,7 @@ impl Correlator {
         self.calibrate(now);
         let mut case = Case {
             sighting,
+            witness: self.witnesses.of(sighting.handle, now, &self.clients),
             proof: event.hit.probe.into(),
             zone: self.zone(sighting.source),
             now,
@@ -251,6 +264,7 @@ impl Correlator {
             self.see_contact(&case, &sight, alerts);
         }
         self.see_reporter(&case, &sight, alerts);
+        self.look_for_lost_findings(now);
         self.incidents.collect(now, &self.clients, alerts);
     }
 

@@ -59,7 +59,7 @@ impl Incident {
     /// doubtful one alone reports is more than low.
     pub fn severity(&self) -> Severity {
         if self.opened_by.is_about_health() {
-            return severity_of(self.opened_by);
+            return self.found;
         }
         let mut severity = self.touched().max(self.found);
         let (reporters, fleet) = (self.clients.count(), self.circumstances.fleet);

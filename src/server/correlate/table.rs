@@ -46,11 +46,6 @@ impl<K: Hash + Eq + Copy, V: Default> Table<K, V> {
     pub fn get(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
-
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
-        self.young.len() + self.old.len()
-    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,11 @@ impl<K: Ord + Hash + Copy> Tally<K> {
         (self.hits.len() == 1).then(first).flatten()
     }
 
+    /// The distinct values, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
+        self.hits.keys().copied()
+    }
+
     /// Takes a value out.
     pub fn remove(&mut self, key: &K) {
         self.hits.remove(key);

@@ -1,6 +1,7 @@
 //! What the engine says of small stories.
 
 mod beyond;
+mod floods;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

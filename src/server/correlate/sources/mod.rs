@@ -20,11 +20,12 @@ pub mod tier;
 pub mod traps;
 pub mod vault;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::event::Timestamp;
 use crate::server::alert::{Network, Source, Zone};
-use crate::server::correlate::clients::Handle;
+use crate::server::correlate::clients::Witness;
 use crate::server::correlate::foresight::BATCH;
 use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::sighting::{Proof, Sighting, Trap};
@@ -54,6 +55,7 @@ pub struct Sources {
     pub networks: Tier,
     crowds: Crowds,
     introductions: Introductions,
+    network_introductions: Introductions,
     hashes: Hashes,
 }
 
@@ -66,6 +68,8 @@ pub struct Glass<'a> {
     pub model: &'a Model,
     /// What the hit shows of its source.
     pub proof: Proof,
+    /// On whose word it rests.
+    pub witness: Witness,
     /// When the server got it.
     pub now: Timestamp,
 }
@@ -80,6 +84,7 @@ impl Sources {
             networks: Tier::new(eighth),
             crowds: Crowds::new(),
             introductions: Introductions::default(),
+            network_introductions: Introductions::default(),
             hashes: Hashes::new(secret),
         }
     }
@@ -126,7 +131,7 @@ impl Sources {
         };
         let quota = tier.capacity() / 8;
         let entrance = || {
-            let introduced = self.introductions.of(sighting.handle, glass.now);
+            let introduced = self.introductions.of(glass.witness, glass.now);
             let crowded = zone == Zone::Outside && self.crowds.is_full(crowd);
             if crowded || introduced >= quota {
                 Entrance::Shut
@@ -145,7 +150,7 @@ impl Sources {
         };
         let sight = tier.visit(&visit, entrance);
         if sight.arrival != Arrival::None {
-            self.introductions.count(sighting.handle, glass.now);
+            self.introductions.count(glass.witness, glass.now);
         }
         if zone == Zone::Outside {
             self.count_crowds(crowd, sight.arrival);
@@ -166,7 +171,18 @@ impl Sources {
             model: glass.model,
             now: glass.now,
         };
-        let sight = self.networks.visit(&visit, || Entrance::Open);
+        let quota = self.networks.capacity() / 8;
+        let entrance = || {
+            if self.network_introductions.of(glass.witness, glass.now) < quota {
+                Entrance::Open
+            } else {
+                Entrance::Shut
+            }
+        };
+        let sight = self.networks.visit(&visit, entrance);
+        if sight.arrival != Arrival::None {
+            self.network_introductions.count(glass.witness, glass.now);
+        }
         match sight.novelty {
             Novelty::First => self.networks.get(sight.place?),
             Novelty::Repeat => None,
@@ -313,29 +329,26 @@ impl Crowds {
     }
 }
 
-/// How many new sources each client has brought within the hour: a client that lies could bring
-/// any number, and gets an eighth of the places of a zone.
+/// How many newcomers each witness has brought within the hour: one that lies could bring any number,
+/// and gets an eighth of the places.
 #[derive(Debug, Default)]
-struct Introductions(Vec<(u64, usize)>);
+struct Introductions {
+    hour: u64,
+    by: BTreeMap<Witness, usize>,
+}
 
 impl Introductions {
-    fn of(&self, client: Handle, now: Timestamp) -> usize {
-        let known = self.0.get(client.index());
-        known.map_or(
-            0,
-            |(hour, count)| if *hour == hours(now) { *count } else { 0 },
-        )
+    fn of(&self, witness: Witness, now: Timestamp) -> usize {
+        let known = self.by.get(&witness).filter(|_| self.hour == hours(now));
+        known.copied().unwrap_or(0)
     }
 
-    fn count(&mut self, client: Handle, now: Timestamp) {
-        let index = client.index();
-        if index >= self.0.len() {
-            self.0.resize(index.saturating_add(1), (0, 0));
+    fn count(&mut self, witness: Witness, now: Timestamp) {
+        if self.hour != hours(now) {
+            self.hour = hours(now);
+            self.by.clear();
         }
-        let before = self.of(client, now);
-        if let Some(known) = self.0.get_mut(index) {
-            *known = (hours(now), before + 1);
-        }
+        *self.by.entry(witness).or_default() += 1;
     }
 }
 
@@ -346,6 +359,20 @@ const fn hours(now: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn newcomers_count_against_the_witness_within_the_hour() {
+        let at = |minute: u64| Timestamp::from_micros(minute * 60_000_000);
+        let of = |number: u8| Witness::Address([10, 9, 0, number].into());
+        let mut introductions = Introductions::default();
+        introductions.count(of(1), at(61));
+        introductions.count(of(1), at(119));
+        assert_eq!(introductions.of(of(1), at(119)), 2);
+        assert_eq!(introductions.of(of(2), at(119)), 0);
+        assert_eq!(introductions.of(of(1), at(120)), 0);
+        introductions.count(of(2), at(120));
+        assert_eq!(introductions.of(of(1), at(119)), 0);
+    }
 
     #[test]
     fn a_hash_that_is_remembered_is_that_of_its_key() {
