@@ -100,7 +100,9 @@ impl Correlator {
         }
     }
 
-    fn complain(
+    /// Goes on with the incident of a detector of health about a subject, or opens it; `why` becomes
+    /// one of its notes.
+    pub fn complain(
         &mut self,
         subject: Subject,
         statistic: Statistic,

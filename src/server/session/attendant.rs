@@ -9,7 +9,7 @@ use crate::server::intake::{Batch, Intake, Progress, Receipt};
 use crate::server::session::clock_offset::{ClockOffset, Verdict};
 use crate::server::session::refusal::Refusal;
 use crate::server::store::record::Status;
-use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage};
+use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage, condition};
 
 /// A session's memory of its client.
 #[derive(Debug)]
@@ -61,10 +61,9 @@ impl<'a> Attendant<'a> {
                 self.report(&report, now)?;
                 Ok(Some(ServerMessage::Ack(self.ack())))
             }
-            ClientMessage::Heartbeat(heartbeat) => {
-                let heartbeat = heartbeat.checked().map_err(Refusal::Message)?;
-                self.heartbeat(&heartbeat, now);
-                Ok(Some(ServerMessage::HeartbeatAck(self.ack())))
+            ClientMessage::Heartbeat(heartbeat) => self.heartbeat(heartbeat, 0, now),
+            ClientMessage::ExtendedHeartbeat(extended) => {
+                self.heartbeat(extended.heartbeat, extended.conditions, now)
             }
             ClientMessage::Goodbye => {
                 self.intake.farewell(self.client);
@@ -89,23 +88,35 @@ impl<'a> Attendant<'a> {
         Ok(())
     }
 
-    fn heartbeat(&mut self, heartbeat: &Heartbeat, now: Timestamp) {
+    fn heartbeat(
+        &mut self,
+        heartbeat: Heartbeat,
+        conditions: u64,
+        now: Timestamp,
+    ) -> Result<Option<ServerMessage>, Refusal> {
+        let heartbeat = heartbeat.checked().map_err(Refusal::Message)?;
         let theirs = Timestamp::from_micros(heartbeat.clock);
         if self.offset.note(theirs, now, self.name) == Some(Verdict::FarOff) {
             self.intake.metrics().far_clocks.one();
         }
-        self.complain(heartbeat);
+        self.complain(&heartbeat);
         let status = Status {
-            traps: heartbeat.traps.clone(),
+            traps: heartbeat.traps,
             traps_wanted: heartbeat.traps_wanted,
             backlog: heartbeat.backlog,
             dropped: heartbeat.dropped,
             clock_offset: self.offset.correction(),
         };
         self.intake.heartbeat(self.client, now, status);
+        if conditions & condition::SPOOL == 0 {
+            self.intake.spool_works(self.client, now);
+        } else {
+            self.intake.spool_fails(self.client, now);
+        }
         if let Some(receipt) = self.receipt {
             self.intake.check(receipt, &self.progress);
         }
+        Ok(Some(ServerMessage::HeartbeatAck(self.ack())))
     }
 
     fn ack(&self) -> Ack {
