@@ -2,10 +2,12 @@
 //!
 //! It stores opaque records; what is in them is its user's business. One SQLite database,
 //! `spool.db` in the state folder, in WAL mode with `synchronous = NORMAL`: a killed process loses
-//! nothing, and a power cut what came after the last [`Flusher::flush`].
+//! nothing, and a power cut what came after the last [`Flusher::flush`]. Beside it lie [notes]: what
+//! the database does not take for want of room goes there, and counts as long as it is there.
 //!
 //! ```text
-//! record   number  INTEGER PRIMARY KEY AUTOINCREMENT   counted from 1, never used twice
+//! record   number  INTEGER PRIMARY KEY AUTOINCREMENT   counted from 1, never used twice;
+//!                                                      `sqlite_sequence` has the last one used
 //!          bytes   BLOB                                at most 64 KiB
 //!          crc     INTEGER                             CRC-32 of the bytes
 //! counter  name    TEXT PRIMARY KEY                    `shift` and a server's id: what to add to
@@ -15,6 +17,8 @@
 //! `user_version` is 1; a spool of a later version is not touched. A record whose CRC does not fit
 //! is skipped and counted. A file that SQLite finds damaged is kept as `spool.db.damaged`, and
 //! what can be read of it is carried over.
+
+pub mod notes;
 
 use std::fmt;
 use std::fs::File;
@@ -26,6 +30,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::client::spool::notes::NotesFile;
 use crate::database;
 
 /// The version of the format.
@@ -41,6 +46,10 @@ const KEPT: u32 = 1;
 /// The size of a page, in bytes.
 const PAGE: u64 = 4096;
 
+/// The most numbers whose records are deleted in one transaction: on a small disk, one without
+/// bound would never fit.
+const SLICE: i64 = 1024;
+
 /// A spool on disk.
 #[derive(Debug)]
 pub struct Spool {
@@ -49,8 +58,11 @@ pub struct Spool {
     pages: u64,
     /// How many records there are.
     count: u64,
-    /// The number of the last record there ever was.
+    /// The number of the last record that was written, in this process or still there at its start.
+    tail: u64,
+    /// The last number that was used.
     last: u64,
+    notes: NotesFile,
     flusher: Flusher,
 }
 
@@ -63,6 +75,7 @@ pub struct Spool {
 pub struct Flusher {
     path: PathBuf,
     log: Arc<File>,
+    notes: Option<Arc<File>>,
 }
 
 /// A record with its number.
@@ -115,6 +128,16 @@ impl fmt::Display for SpoolError {
 
 impl std::error::Error for SpoolError {}
 
+impl SpoolError {
+    /// Whether less might fit.
+    pub const fn is_want_of_room(&self) -> bool {
+        match self {
+            Self::Database(error) => database::is_want_of_room(error),
+            Self::Later(..) | Self::Io(..) => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for SpoolError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error)
@@ -156,24 +179,29 @@ impl Spool {
         if verdict != "ok" {
             return Err(database::damage(&verdict).into());
         }
-        database.execute_batch(
-            "BEGIN;
-             CREATE TABLE IF NOT EXISTS record (
-                 number INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL, crc INTEGER NOT NULL
-             );
-             CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-             PRAGMA user_version = 1;
-             COMMIT;",
-        )?;
-        let count = database.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
-        let last = last_number(&database)?;
-        let count = positive(count);
+        if version < VERSION {
+            database.execute_batch(
+                "BEGIN;
+                 CREATE TABLE IF NOT EXISTS record (
+                     number INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL,
+                     crc INTEGER NOT NULL
+                 );
+                 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+                 PRAGMA user_version = 1;
+                 COMMIT;",
+            )?;
+        }
+        let notes = path.with_extension("notes");
+        let notes = NotesFile::open(&notes).map_err(|error| SpoolError::Io(notes, error))?;
+        let (count, tail) = extent(&database)?;
         Ok(Self {
-            database,
             pages,
             count,
-            last,
+            tail,
+            last: last_number(&database)?.max(tail).max(notes.get().last),
+            notes,
             flusher: Flusher::of(path)?,
+            database,
         })
     }
 
@@ -221,20 +249,21 @@ impl Spool {
             }
         }
         transaction.commit()?;
-        self.count = saved;
-        self.last = last_number(&self.database)?;
+        (self.count, self.tail) = extent(&self.database)?;
+        self.last = self.last.max(last_number(&self.database)?);
         Ok(saved)
     }
 
-    /// Appends records, all or none. When there is no room, the oldest are dropped and returned.
-    pub fn append(&mut self, records: &[Vec<u8>]) -> Result<Vec<Record>, SpoolError> {
+    /// Appends records under the numbers from `first` on, all or none. When there is no room, the
+    /// oldest are dropped and returned.
+    pub fn append(&mut self, first: u64, records: &[Vec<u8>]) -> Result<Vec<Record>, SpoolError> {
         let pages = self.pages;
         let transaction = self.database.transaction()?;
         {
-            let mut insert =
-                transaction.prepare_cached("INSERT INTO record (bytes, crc) VALUES (?1, ?2)")?;
-            for bytes in records {
-                insert.execute(params![bytes, crc32fast::hash(bytes)])?;
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO record (number, bytes, crc) VALUES (?1, ?2, ?3)")?;
+            for (number, bytes) in (first..).zip(records) {
+                insert.execute(params![signed(number), bytes, crc32fast::hash(bytes)])?;
             }
         }
         let mut dropped = Vec::new();
@@ -245,14 +274,21 @@ impl Spool {
             }
             dropped.extend(chunk);
         }
-        let last = transaction.last_insert_rowid();
         transaction.commit()?;
-        self.last = self.last.max(positive(last));
+        self.tail = first.saturating_add(length(records)).saturating_sub(1);
+        self.last = self.last.max(self.tail);
         self.count = self
             .count
             .saturating_add(length(records))
             .saturating_sub(length(&dropped));
         Ok(dropped)
+    }
+
+    /// Uses all numbers up to this one up, without a record: they are noted.
+    pub fn use_up(&mut self, last: u64) -> Result<(), SpoolError> {
+        self.last = self.last.max(last);
+        let last = self.last;
+        self.note(|notes| notes.last = last)
     }
 
     /// The oldest records with numbers above `after`, at most `most`.
@@ -261,24 +297,81 @@ impl Spool {
             "SELECT number, bytes, crc FROM record WHERE number > ?1 ORDER BY number LIMIT ?2",
         )?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let after = i64::try_from(after).unwrap_or(i64::MAX);
         let records = select
-            .query_map([after, most], record)?
+            .query_map([signed(after), most], record)?
             .collect::<Result<_, _>>()?;
         Ok(records)
     }
 
-    /// Forgets all records up to and including this number.
+    /// Forgets all records up to and including this number. If they cannot be deleted, they are
+    /// noted, and it fails all the same.
     pub fn forget(&mut self, up_to: u64) -> Result<(), SpoolError> {
-        let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
-        let gone = self
-            .database
-            .prepare_cached("DELETE FROM record WHERE number <= ?1")?
-            .execute([up_to])?;
-        self.count = self
-            .count
-            .saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX));
-        Ok(())
+        let deleted = self.delete(up_to);
+        if deleted.is_err() {
+            self.note(|notes| notes.forgotten = notes.forgotten.max(up_to))?;
+        }
+        deleted
+    }
+
+    fn delete(&mut self, up_to: u64) -> Result<(), SpoolError> {
+        loop {
+            let first: Option<i64> = self
+                .database
+                .prepare_cached("SELECT min(number) FROM record")?
+                .query_row([], |row| row.get(0))?;
+            let Some(first) = first.filter(|first| *first <= signed(up_to)) else {
+                return Ok(());
+            };
+            let slice = first.saturating_add(SLICE - 1);
+            let gone = self
+                .database
+                .prepare_cached("DELETE FROM record WHERE number <= ?1")?
+                .execute([slice.min(signed(up_to))])?;
+            let gone = u64::try_from(gone).unwrap_or(u64::MAX);
+            self.count = self.count.saturating_sub(gone);
+        }
+    }
+
+    /// Whether the database has all that was noted.
+    pub fn is_settled(&self) -> bool {
+        self.notes.get().is_blank()
+    }
+
+    /// Writes a record and takes it back, to see whether the disk takes one, and with it what was
+    /// only noted.
+    pub fn settle(&mut self) -> Result<(), SpoolError> {
+        let noted = self.notes.get().clone();
+        if noted.forgotten > 0 {
+            self.delete(noted.forgotten)?;
+        }
+        let transaction = self.database.transaction()?;
+        // No record has this number.
+        transaction.execute("INSERT INTO record VALUES (0, zeroblob(64), 0)", [])?;
+        transaction.execute("DELETE FROM record WHERE number = 0", [])?;
+        transaction.execute(
+            "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'record'",
+            [signed(self.last)],
+        )?;
+        for (name, value) in &noted.counters {
+            transaction.execute(
+                "INSERT OR REPLACE INTO counter VALUES (?1, ?2)",
+                params![name, value],
+            )?;
+        }
+        transaction.commit()?;
+        self.note(|notes| *notes = notes::Notes::default())
+    }
+
+    /// Moves what is in the log into the database, so that the log begins anew in the room that it
+    /// has.
+    pub fn tidy(&self) -> Result<(), SpoolError> {
+        let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+        Ok(self.database.query_row(checkpoint, [], |_| Ok(()))?)
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut notes::Notes)) -> Result<(), SpoolError> {
+        let noted = self.notes.change(change);
+        noted.map_err(|error| SpoolError::Io(self.notes.path().to_owned(), error))
     }
 
     /// The number the next record will have.
@@ -291,8 +384,21 @@ impl Spool {
         self.count
     }
 
+    /// The number of the last record, if there is one.
+    pub const fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// The number up to which nothing is needed any more, although it is there.
+    pub const fn forgotten(&self) -> u64 {
+        self.notes.get().forgotten
+    }
+
     /// A counter that stays; `None` if it was never set.
     pub fn counter(&self, name: &str) -> Result<Option<i64>, SpoolError> {
+        if let Some(noted) = self.notes.get().counters.get(name) {
+            return Ok(Some(*noted));
+        }
         let value = self
             .database
             .prepare_cached("SELECT value FROM counter WHERE name = ?1")?
@@ -301,17 +407,28 @@ impl Spool {
         Ok(value)
     }
 
-    /// Sets a counter that stays.
+    /// Sets a counter that stays. If it cannot be written, it is noted, and it fails all the same.
     pub fn set_counter(&mut self, name: &str, value: i64) -> Result<(), SpoolError> {
-        self.database
+        let written = self
+            .database
             .prepare_cached("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
-            .execute(params![name, value])?;
+            .execute(params![name, value]);
+        // What is noted already would come after it.
+        if written.is_err() || self.notes.get().counters.contains_key(name) {
+            self.note(|notes| {
+                notes.counters.insert(name.to_owned(), value);
+            })?;
+        }
+        written?;
         Ok(())
     }
 
     /// What brings it to the disk itself.
     pub fn flusher(&self) -> Flusher {
-        self.flusher.clone()
+        Flusher {
+            notes: (!self.is_settled()).then(|| self.notes.file()),
+            ..self.flusher.clone()
+        }
     }
 }
 
@@ -324,6 +441,7 @@ impl Flusher {
             Ok(log) => Ok(Self {
                 path,
                 log: Arc::new(log),
+                notes: None,
             }),
             Err(error) => Err(SpoolError::Io(path, error)),
         }
@@ -331,7 +449,8 @@ impl Flusher {
 
     /// Returns when all that was appended before is on the disk.
     pub fn flush(&self) -> Result<(), SpoolError> {
-        let synced = self.log.sync_data();
+        let notes = self.notes.as_ref().map_or(Ok(()), |file| file.sync_data());
+        let synced = notes.and_then(|()| self.log.sync_data());
         synced.map_err(|error| SpoolError::Io(self.path.clone(), error))
     }
 }
@@ -346,6 +465,14 @@ fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record {
         number: positive(number),
         bytes: sound.then_some(bytes),
+    })
+}
+
+/// How many records there are, and the number of the last one.
+fn extent(database: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let extent = "SELECT count(*), coalesce(max(number), 0) FROM record";
+    database.query_row(extent, [], |row| {
+        Ok((positive(row.get(0)?), positive(row.get(1)?)))
     })
 }
 
@@ -387,9 +514,13 @@ fn length<T>(items: &[T]) -> u64 {
     u64::try_from(items.len()).unwrap_or(u64::MAX)
 }
 
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 fn positive(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
