@@ -141,8 +141,7 @@ impl Backlog {
     pub fn flush(&self) -> Rest {
         let mut inner = self.lock();
         if inner.health.condition() == Condition::Ailing {
-            // Perhaps that makes the room that is missing; if not, writing says so.
-            drop(inner.queue.spool().tidy());
+            inner.make_room();
             inner.write(&self.metrics);
         }
         let acknowledged = inner.numbering.acknowledged();
@@ -284,6 +283,13 @@ impl Inner {
             self.note(noted);
             self.count_overflow(dropped, metrics);
         }
+    }
+
+    /// Tries to make the room that is missing; whether there is enough now, writing will tell.
+    fn make_room(&mut self) {
+        let acknowledged = self.numbering.acknowledged();
+        let made = self.queue.make_room(acknowledged);
+        self.note(made);
     }
 
     fn count_dropped(&mut self, hits: u64, metrics: &ClientMetrics) {

@@ -126,6 +126,18 @@ impl Queue {
         self.spool.count() > self.on_disk(acknowledged)
     }
 
+    /// Makes room for what is in memory: in the spool's log, or if that is not enough and nothing on
+    /// the disk is needed behind `acknowledged`, with a fresh spool.
+    pub fn make_room(&mut self, acknowledged: u64) -> Result<(), SpoolError> {
+        let tidied = self.spool.tidy().and_then(|()| self.spool.settle());
+        let is_needed = self.on_disk(acknowledged) > 0;
+        match tidied {
+            Err(error) if error.is_want_of_room() && !is_needed => self.spool.renew(),
+            Err(_) if self.spool.is_gone() => self.spool.renew(),
+            tidied => tidied,
+        }
+    }
+
     /// How many hits there are with numbers above `after`; in the gaps between them, a number may
     /// be taken for one.
     pub fn len(&self, after: u64) -> u64 {

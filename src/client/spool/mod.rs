@@ -50,10 +50,22 @@ const PAGE: u64 = 4096;
 /// bound would never fit.
 const SLICE: i64 = 1024;
 
+const SCHEMA: &str = "
+    BEGIN;
+    CREATE TABLE IF NOT EXISTS record (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL, crc INTEGER NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+    PRAGMA user_version = 1;
+    COMMIT;";
+
 /// A spool on disk.
 #[derive(Debug)]
 pub struct Spool {
+    path: PathBuf,
     database: Connection,
+    /// Whether there is no file, and the database only stands in for it.
+    is_gone: bool,
     /// The most pages it may use.
     pages: u64,
     /// How many records there are.
@@ -74,7 +86,7 @@ pub struct Spool {
 #[derive(Clone, Debug)]
 pub struct Flusher {
     path: PathBuf,
-    log: Arc<File>,
+    log: Option<Arc<File>>,
     notes: Option<Arc<File>>,
 }
 
@@ -180,21 +192,14 @@ impl Spool {
             return Err(database::damage(&verdict).into());
         }
         if version < VERSION {
-            database.execute_batch(
-                "BEGIN;
-                 CREATE TABLE IF NOT EXISTS record (
-                     number INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL,
-                     crc INTEGER NOT NULL
-                 );
-                 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-                 PRAGMA user_version = 1;
-                 COMMIT;",
-            )?;
+            database.execute_batch(SCHEMA)?;
         }
         let notes = path.with_extension("notes");
         let notes = NotesFile::open(&notes).map_err(|error| SpoolError::Io(notes, error))?;
         let (count, tail) = extent(&database)?;
         Ok(Self {
+            path: path.to_owned(),
+            is_gone: false,
             pages,
             count,
             tail,
@@ -369,6 +374,40 @@ impl Spool {
         Ok(self.database.query_row(checkpoint, [], |_| Ok(()))?)
     }
 
+    /// Begins a fresh file in the place of one that has no room to be written, or to be emptied, and
+    /// of whose records none is needed any more. Its log may take up all the room that there is, and
+    /// would for ever. If there is none for a fresh one either, there is no spool for now.
+    pub fn renew(&mut self) -> Result<(), SpoolError> {
+        let (last, counters) = (self.last, self.counters().unwrap_or_default());
+        self.note(|notes| {
+            notes.last = last;
+            notes.forgotten = 0;
+            for (name, value) in counters {
+                notes.counters.entry(name).or_insert(value);
+            }
+        })?;
+        self.database = Connection::open_in_memory()?;
+        self.database.execute_batch(SCHEMA)?;
+        self.database.pragma_update(None, "query_only", true)?;
+        (self.count, self.tail, self.is_gone) = (0, 0, true);
+        // What is open keeps its room.
+        self.flusher.log = None;
+        database::remove(&self.path).map_err(|error| SpoolError::Io(self.path.clone(), error))?;
+        *self = Self::open_file(&self.path, self.pages)?;
+        Ok(())
+    }
+
+    /// Whether there was no room to begin a fresh file.
+    pub const fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    fn counters(&self) -> rusqlite::Result<Vec<(String, i64)>> {
+        let mut select = self.database.prepare("SELECT name, value FROM counter")?;
+        let counters = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        counters.collect()
+    }
+
     fn note(&mut self, change: impl FnOnce(&mut notes::Notes)) -> Result<(), SpoolError> {
         let noted = self.notes.change(change);
         noted.map_err(|error| SpoolError::Io(self.notes.path().to_owned(), error))
@@ -440,7 +479,7 @@ impl Flusher {
         match File::options().write(true).open(&path) {
             Ok(log) => Ok(Self {
                 path,
-                log: Arc::new(log),
+                log: Some(Arc::new(log)),
                 notes: None,
             }),
             Err(error) => Err(SpoolError::Io(path, error)),
@@ -449,8 +488,8 @@ impl Flusher {
 
     /// Returns when all that was appended before is on the disk.
     pub fn flush(&self) -> Result<(), SpoolError> {
-        let notes = self.notes.as_ref().map_or(Ok(()), |file| file.sync_data());
-        let synced = notes.and_then(|()| self.log.sync_data());
+        let mut files = self.notes.iter().chain(&self.log);
+        let synced = files.try_for_each(|file| file.sync_data());
         synced.map_err(|error| SpoolError::Io(self.path.clone(), error))
     }
 }

@@ -32,8 +32,7 @@ pub struct Notes {
     pub last: u64,
     /// The number up to which nothing is needed any more.
     pub forgotten: u64,
-    /// Counters that the database does not have yet. What does not fit the page is left out:
-    /// there is room for those of 80 servers.
+    /// Counters that the database does not have yet. There is room for those of 80 servers.
     pub counters: BTreeMap<String, i64>,
 }
 
@@ -96,7 +95,11 @@ impl NotesFile {
     }
 
     fn write(&self) -> io::Result<()> {
-        self.file.write_all_at(&self.notes.encode(), 0)
+        let page = self.notes.encode();
+        if Notes::decode(&page).as_ref() != Some(&self.notes) {
+            return Err(io::Error::other("more than a page takes"));
+        }
+        self.file.write_all_at(&page, 0)
     }
 }
 
@@ -189,12 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn more_servers_than_fit_do_no_harm() {
-        assert_eq!(noted(80).encode().len(), SIZE);
-        assert_eq!(Notes::decode(&noted(80).encode()), Some(noted(80)));
-        let page = noted(200).encode();
-        assert_eq!(page.len(), SIZE);
-        assert!(Notes::decode(&page).unwrap().counters.len() >= 80);
+    fn more_servers_than_fit_are_an_error_and_change_nothing_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool.notes");
+        let mut file = NotesFile::open(&path).unwrap();
+        file.change(|notes| *notes = noted(80)).unwrap();
+        assert!(file.change(|notes| *notes = noted(200)).is_err());
+        assert_eq!(*NotesFile::open(&path).unwrap().get(), noted(80));
     }
 
     proptest! {

@@ -281,3 +281,46 @@ fn more_records_are_forgotten_than_one_transaction_deletes() {
     spool.settle().unwrap();
     assert_eq!((spool.count(), spool.next()), (500, 3001));
 }
+
+#[test]
+fn a_spool_that_begins_anew_keeps_numbers_and_counters() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    append(&mut spool, &records(1, 5)).unwrap();
+    spool.set_counter("shift", 3).unwrap();
+    spool.suffer(Disk::Dead);
+    assert!(spool.set_counter("dropped", 2).is_err() && spool.forget(5).is_err());
+    spool.renew().unwrap();
+    assert!(!spool.is_gone());
+    for _ in 0..2 {
+        assert_eq!((spool.count(), spool.next(), spool.forgotten()), (0, 6, 0));
+        assert_eq!(spool.counter("shift").unwrap(), Some(3));
+        assert_eq!(spool.counter("dropped").unwrap(), Some(2));
+        spool.settle().unwrap();
+        assert!(spool.is_settled());
+    }
+    append(&mut spool, &records(6, 6)).unwrap();
+    drop(spool);
+    assert_eq!(numbers(&open(folder.path())), [6]);
+}
+
+#[test]
+fn where_no_fresh_spool_can_be_made_there_is_none_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("inside");
+    fs::create_dir(&inside).unwrap();
+    let mut spool = open(&inside);
+    append(&mut spool, &records(1, 5)).unwrap();
+    spool.set_counter("shift", 3).unwrap();
+    spool.flusher().flush().unwrap();
+    let aside = folder.path().join("aside");
+    fs::rename(&inside, &aside).unwrap();
+    assert!(spool.renew().is_err() && spool.is_gone());
+    assert!(append(&mut spool, &records(6, 6)).is_err() && spool.settle().is_err());
+    assert_eq!((spool.count(), spool.next()), (0, 6));
+    assert_eq!(spool.counter("shift").unwrap(), Some(3));
+    fs::rename(&aside, &inside).unwrap();
+    spool.renew().unwrap();
+    assert_eq!((spool.next(), spool.is_gone()), (6, false));
+    assert_eq!(spool.counter("shift").unwrap(), Some(3));
+}
