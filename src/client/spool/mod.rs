@@ -18,18 +18,20 @@
 //! is skipped and counted. A file that SQLite finds damaged is kept as `spool.db.damaged`, and
 //! what can be read of it is carried over.
 
+mod error;
+mod flusher;
 pub mod notes;
+mod recover;
+mod settle;
 
-use std::fmt;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+pub use crate::client::spool::error::SpoolError;
+use crate::client::spool::flusher::Flusher;
 use crate::client::spool::notes::NotesFile;
 use crate::database;
 
@@ -45,10 +47,6 @@ const KEPT: u32 = 1;
 
 /// The size of a page, in bytes.
 const PAGE: u64 = 4096;
-
-/// The most numbers whose records are deleted in one transaction: on a small disk, one without
-/// bound would never fit.
-const SLICE: i64 = 1024;
 
 const SCHEMA: &str = "
     BEGIN;
@@ -78,18 +76,6 @@ pub struct Spool {
     flusher: Flusher,
 }
 
-/// Brings what was appended to the disk itself, past the system's cache.
-///
-/// It needs no hold on the spool: a disk takes its time, and hits must not wait for it. That is
-/// also why it syncs the log and does not ask SQLite for a checkpoint, after which the next
-/// append would have to sync the log's new header before anybody could read the record.
-#[derive(Clone, Debug)]
-pub struct Flusher {
-    path: PathBuf,
-    log: Option<Arc<File>>,
-    notes: Option<Arc<File>>,
-}
-
 /// A record with its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -111,49 +97,6 @@ pub enum Found {
         /// Records that could be read.
         saved: u64,
     },
-}
-
-/// Why the spool cannot do what it should.
-#[derive(Debug)]
-pub enum SpoolError {
-    /// It was made by a later version of vft.
-    Later(PathBuf, i64),
-    /// The file cannot be moved away or made.
-    Io(PathBuf, io::Error),
-    /// SQLite's word on it: often a full disk.
-    Database(rusqlite::Error),
-}
-
-impl fmt::Display for SpoolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Later(path, version) => write!(
-                f,
-                "{} has version {version}, of a later release of vft than this one",
-                path.display()
-            ),
-            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Database(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SpoolError {}
-
-impl SpoolError {
-    /// Whether less might fit.
-    pub const fn is_want_of_room(&self) -> bool {
-        match self {
-            Self::Database(error) => database::is_want_of_room(error),
-            Self::Later(..) | Self::Io(..) => false,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for SpoolError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
 }
 
 impl Spool {
@@ -210,55 +153,6 @@ impl Spool {
         })
     }
 
-    /// Moves a damaged file away and carries over what can be read of it.
-    fn recover(path: &Path, pages: u64) -> Result<(Self, Found), SpoolError> {
-        let kept = database::set_aside(path, KEPT)
-            .map_err(|error| SpoolError::Io(path.to_owned(), error))?;
-        let mut spool = Self::open_file(path, pages)?;
-        let saved = spool.carry_over(&kept)?;
-        Ok((spool, Found::Damaged { kept, saved }))
-    }
-
-    fn carry_over(&mut self, kept: &Path) -> Result<u64, SpoolError> {
-        let Ok(old) = database::open_damaged(kept) else {
-            return Ok(0);
-        };
-        let transaction = self.database.transaction()?;
-        let mut saved = 0;
-        if let Ok(mut counters) = old.prepare("SELECT name, value FROM counter") {
-            let read = counters.query_map([], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
-            });
-            for (name, value) in read.into_iter().flatten().map_while(Result::ok) {
-                transaction.execute(
-                    "INSERT OR REPLACE INTO counter VALUES (?1, ?2)",
-                    params![name, value],
-                )?;
-            }
-        }
-        if let Ok(mut records) = old.prepare("SELECT number, bytes, crc FROM record") {
-            let read = records.query_map([], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, Vec<u8>>(1)?,
-                    row.get::<_, i64>(2)?,
-                ))
-            });
-            // Whatever comes before the first page that cannot be read.
-            for (number, bytes, crc) in read.into_iter().flatten().map_while(Result::ok) {
-                transaction.execute(
-                    "INSERT OR IGNORE INTO record VALUES (?1, ?2, ?3)",
-                    params![number, bytes, crc],
-                )?;
-                saved += 1;
-            }
-        }
-        transaction.commit()?;
-        (self.count, self.tail) = extent(&self.database)?;
-        self.last = self.last.max(last_number(&self.database)?);
-        Ok(saved)
-    }
-
     /// Appends records under the numbers from `first` on, all or none. When there is no room, the
     /// oldest are dropped and returned.
     pub fn append(&mut self, first: u64, records: &[Vec<u8>]) -> Result<Vec<Record>, SpoolError> {
@@ -289,13 +183,6 @@ impl Spool {
         Ok(dropped)
     }
 
-    /// Uses all numbers up to this one up, without a record: they are noted.
-    pub fn use_up(&mut self, last: u64) -> Result<(), SpoolError> {
-        self.last = self.last.max(last);
-        let last = self.last;
-        self.note(|notes| notes.last = last)
-    }
-
     /// The oldest records with numbers above `after`, at most `most`.
     pub fn oldest(&self, after: u64, most: usize) -> Result<Vec<Record>, SpoolError> {
         let mut select = self.database.prepare_cached(
@@ -306,111 +193,6 @@ impl Spool {
             .query_map([signed(after), most], record)?
             .collect::<Result<_, _>>()?;
         Ok(records)
-    }
-
-    /// Forgets all records up to and including this number. If they cannot be deleted, they are
-    /// noted, and it fails all the same.
-    pub fn forget(&mut self, up_to: u64) -> Result<(), SpoolError> {
-        let deleted = self.delete(up_to);
-        if deleted.is_err() {
-            self.note(|notes| notes.forgotten = notes.forgotten.max(up_to))?;
-        }
-        deleted
-    }
-
-    fn delete(&mut self, up_to: u64) -> Result<(), SpoolError> {
-        loop {
-            let first: Option<i64> = self
-                .database
-                .prepare_cached("SELECT min(number) FROM record")?
-                .query_row([], |row| row.get(0))?;
-            let Some(first) = first.filter(|first| *first <= signed(up_to)) else {
-                return Ok(());
-            };
-            let slice = first.saturating_add(SLICE - 1);
-            let gone = self
-                .database
-                .prepare_cached("DELETE FROM record WHERE number <= ?1")?
-                .execute([slice.min(signed(up_to))])?;
-            let gone = u64::try_from(gone).unwrap_or(u64::MAX);
-            self.count = self.count.saturating_sub(gone);
-        }
-    }
-
-    /// Whether the database has all that was noted.
-    pub fn is_settled(&self) -> bool {
-        self.notes.get().is_blank()
-    }
-
-    /// Writes a record and takes it back, to see whether the disk takes one, and with it what was
-    /// only noted.
-    pub fn settle(&mut self) -> Result<(), SpoolError> {
-        let noted = self.notes.get().clone();
-        if noted.forgotten > 0 {
-            self.delete(noted.forgotten)?;
-        }
-        let transaction = self.database.transaction()?;
-        // No record has this number.
-        transaction.execute("INSERT INTO record VALUES (0, zeroblob(64), 0)", [])?;
-        transaction.execute("DELETE FROM record WHERE number = 0", [])?;
-        transaction.execute(
-            "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'record'",
-            [signed(self.last)],
-        )?;
-        for (name, value) in &noted.counters {
-            transaction.execute(
-                "INSERT OR REPLACE INTO counter VALUES (?1, ?2)",
-                params![name, value],
-            )?;
-        }
-        transaction.commit()?;
-        self.note(|notes| *notes = notes::Notes::default())
-    }
-
-    /// Moves what is in the log into the database, so that the log begins anew in the room that it
-    /// has.
-    pub fn tidy(&self) -> Result<(), SpoolError> {
-        let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
-        Ok(self.database.query_row(checkpoint, [], |_| Ok(()))?)
-    }
-
-    /// Begins a fresh file in the place of one that has no room to be written, or to be emptied, and
-    /// of whose records none is needed any more. Its log may take up all the room that there is, and
-    /// would for ever. If there is none for a fresh one either, there is no spool for now.
-    pub fn renew(&mut self) -> Result<(), SpoolError> {
-        let (last, counters) = (self.last, self.counters().unwrap_or_default());
-        self.note(|notes| {
-            notes.last = last;
-            notes.forgotten = 0;
-            for (name, value) in counters {
-                notes.counters.entry(name).or_insert(value);
-            }
-        })?;
-        self.database = Connection::open_in_memory()?;
-        self.database.execute_batch(SCHEMA)?;
-        self.database.pragma_update(None, "query_only", true)?;
-        (self.count, self.tail, self.is_gone) = (0, 0, true);
-        // What is open keeps its room.
-        self.flusher.log = None;
-        database::remove(&self.path).map_err(|error| SpoolError::Io(self.path.clone(), error))?;
-        *self = Self::open_file(&self.path, self.pages)?;
-        Ok(())
-    }
-
-    /// Whether there was no room to begin a fresh file.
-    pub const fn is_gone(&self) -> bool {
-        self.is_gone
-    }
-
-    fn counters(&self) -> rusqlite::Result<Vec<(String, i64)>> {
-        let mut select = self.database.prepare("SELECT name, value FROM counter")?;
-        let counters = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        counters.collect()
-    }
-
-    fn note(&mut self, change: impl FnOnce(&mut notes::Notes)) -> Result<(), SpoolError> {
-        let noted = self.notes.change(change);
-        noted.map_err(|error| SpoolError::Io(self.notes.path().to_owned(), error))
     }
 
     /// The number the next record will have.
@@ -428,69 +210,10 @@ impl Spool {
         self.tail
     }
 
-    /// The number up to which nothing is needed any more, although it is there.
-    pub const fn forgotten(&self) -> u64 {
-        self.notes.get().forgotten
-    }
-
-    /// A counter that stays; `None` if it was never set.
-    pub fn counter(&self, name: &str) -> Result<Option<i64>, SpoolError> {
-        if let Some(noted) = self.notes.get().counters.get(name) {
-            return Ok(Some(*noted));
-        }
-        let value = self
-            .database
-            .prepare_cached("SELECT value FROM counter WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?;
-        Ok(value)
-    }
-
-    /// Sets a counter that stays. If it cannot be written, it is noted, and it fails all the same.
-    pub fn set_counter(&mut self, name: &str, value: i64) -> Result<(), SpoolError> {
-        let written = self
-            .database
-            .prepare_cached("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
-            .execute(params![name, value]);
-        // What is noted already would come after it.
-        if written.is_err() || self.notes.get().counters.contains_key(name) {
-            self.note(|notes| {
-                notes.counters.insert(name.to_owned(), value);
-            })?;
-        }
-        written?;
-        Ok(())
-    }
-
     /// What brings it to the disk itself.
     pub fn flusher(&self) -> Flusher {
-        Flusher {
-            notes: (!self.is_settled()).then(|| self.notes.file()),
-            ..self.flusher.clone()
-        }
-    }
-}
-
-impl Flusher {
-    /// For the spool in this file, which has been written to and so has a log.
-    fn of(path: &Path) -> Result<Self, SpoolError> {
-        let path = database::with_suffix(path, "-wal");
-        // SQLite keeps no locks on the log, so opening and closing it takes none away.
-        match File::options().write(true).open(&path) {
-            Ok(log) => Ok(Self {
-                path,
-                log: Some(Arc::new(log)),
-                notes: None,
-            }),
-            Err(error) => Err(SpoolError::Io(path, error)),
-        }
-    }
-
-    /// Returns when all that was appended before is on the disk.
-    pub fn flush(&self) -> Result<(), SpoolError> {
-        let mut files = self.notes.iter().chain(&self.log);
-        let synced = files.try_for_each(|file| file.sync_data());
-        synced.map_err(|error| SpoolError::Io(self.path.clone(), error))
+        let notes = (!self.is_settled()).then(|| self.notes.file());
+        self.flusher.with(notes)
     }
 }
 

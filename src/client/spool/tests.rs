@@ -13,6 +13,16 @@ fn open(folder: &Path) -> Spool {
     spool
 }
 
+/// What a killed process leaves behind: the files as they are, and nobody to close them.
+pub fn what_a_kill_leaves(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
 fn records(from: u8, to: u8) -> Vec<Vec<u8>> {
     (from..=to).map(|n| vec![n; 20]).collect()
 }
@@ -85,14 +95,9 @@ fn a_later_version_is_left_alone() {
 #[test]
 fn a_killed_process_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let copy = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path());
     append(&mut spool, &records(1, 9)).unwrap();
-    // What a killed process leaves behind: the files as they are, and nobody to close them.
-    for entry in fs::read_dir(folder.path()).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-    }
+    let copy = what_a_kill_leaves(folder.path());
     assert_eq!(open(copy.path()).count(), 9);
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::client::spool::tests::Disk;
+use crate::client::spool::tests::{Disk, what_a_kill_leaves};
 use proptest::prelude::*;
 
 /// Hits that a client of these tests holds in memory.
@@ -173,12 +173,7 @@ impl World {
         let held = self.backlog.held();
         self.lost.extend(self.came - held + 1..=self.came);
         let dropped = self.metrics.dropped.get();
-        let folder = tempfile::tempdir().unwrap();
-        // It is killed: the files stay as they are, and nobody closes them.
-        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-        }
+        let folder = what_a_kill_leaves(self.folder.path());
         (self.backlog, self.metrics) = start(&folder);
         self.folder = folder;
         self.session = None;
