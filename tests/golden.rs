@@ -56,6 +56,10 @@ fn settle_client(message: &mut ClientMessage) {
             heartbeat.clock = TIME;
             heartbeat.uptime_millis = 1000;
         }
+        ClientMessage::ExtendedHeartbeat(extended) => {
+            extended.heartbeat.clock = TIME;
+            extended.heartbeat.uptime_millis = 1000;
+        }
         ClientMessage::Goodbye => {}
     }
 }
@@ -66,6 +70,10 @@ fn settle_server(message: &mut ServerMessage) {
         ServerMessage::Welcome(welcome) => {
             welcome.secret = welcome.secret.map(|_| [0; 32]);
             welcome.clock = TIME;
+        }
+        ServerMessage::ExtendedWelcome(extended) => {
+            extended.welcome.secret = extended.welcome.secret.map(|_| [0; 32]);
+            extended.welcome.clock = TIME;
         }
         ServerMessage::Refused(_) | ServerMessage::Ack(_) | ServerMessage::HeartbeatAck(_) => {}
     }

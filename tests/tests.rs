@@ -36,6 +36,9 @@ mod valve;
 /// What outlives kills, full disks and damage.
 mod durability;
 
+/// A client whose disk takes nothing.
+mod full_disk;
+
 /// Recorded events through the engine.
 mod replay;
 

@@ -27,6 +27,10 @@ fuzz_target!(|data: &[u8]| {
             let traps = heartbeat.traps.len();
             assert_eq!(heartbeat.checked().is_ok(), traps <= MAX_TRAPS);
         }
+        ClientMessage::ExtendedHeartbeat(extended) => {
+            let traps = extended.heartbeat.traps.len();
+            assert_eq!(extended.heartbeat.checked().is_ok(), traps <= MAX_TRAPS);
+        }
         ClientMessage::Hello(_) | ClientMessage::Proof(_) | ClientMessage::Goodbye => {}
     }
 });

@@ -142,7 +142,7 @@ fn client(
     } = dialler.greet(link)?;
     drop(dialler);
     backlog
-        .resume(&server_id, welcome.acknowledged)
+        .resume(&server_id, welcome.welcome.acknowledged)
         .map_err(SessionError::Spool)?;
     Session::new(link, &welcome).run(backlog, status, &Stop::new())
 }

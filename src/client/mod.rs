@@ -193,6 +193,10 @@ impl Client {
         // the backlog, which ends the reporter.
         drop(traps);
         await_reporter(&watch, deadline);
+        if backlog.held() > 0 {
+            let held = backlog.held();
+            warn!("{held} hits that are not delivered are lost: the spool cannot be written");
+        }
         let (hits, dropped) = (metrics.hits.get(), metrics.dropped.get());
         info!(
             "stopped: {hits} hits seen, {} not delivered, {dropped} dropped",

@@ -182,6 +182,16 @@ impl Intake {
         });
     }
 
+    /// Notes that a client cannot write its spool.
+    pub fn spool_fails(&self, client: ClientId, now: Timestamp) {
+        self.lock().correlator.spool_fails(client, now);
+    }
+
+    /// Notes that a client can write its spool, as far as it has said.
+    pub fn spool_works(&self, client: ClientId, now: Timestamp) {
+        self.lock().correlator.spool_works(client, now);
+    }
+
     /// Notes that a client stops on purpose.
     pub fn farewell(&self, client: ClientId) {
         let mut state = self.lock();

@@ -49,6 +49,8 @@ pub enum ClientMessage {
     Heartbeat(Heartbeat),
     /// That it stops, on purpose.
     Goodbye,
+    /// That it is alive, and how it does, to a server that has [`capability::CONDITIONS`].
+    ExtendedHeartbeat(ExtendedHeartbeat),
 }
 
 /// What a server says.
@@ -64,6 +66,20 @@ pub enum ServerMessage {
     Ack(Ack),
     /// The heartbeat was heard; how far hits have come.
     HeartbeatAck(Ack),
+    /// The client is in, if it has [`capability::CONDITIONS`].
+    ExtendedWelcome(ExtendedWelcome),
+}
+
+/// Bits of what a side can do beyond the first release of version 1. Unknown ones are ignored.
+pub mod capability {
+    /// A client that has it understands an extended welcome, a server an extended heartbeat.
+    pub const CONDITIONS: u64 = 1;
+}
+
+/// Bits of what is wrong with a client. Unknown ones are ignored.
+pub mod condition {
+    /// It cannot write its spool.
+    pub const SPOOL: u64 = 1;
 }
 
 /// A client's first message.
@@ -79,7 +95,7 @@ pub struct Hello {
     pub version: String,
     /// Random; differs after each start of the client, so that a copy of its key shows.
     pub instance: [u8; 16],
-    /// Bits for what later versions can do; none is defined yet.
+    /// What it can do: bits of [`capability`].
     pub capabilities: u64,
 }
 
@@ -115,6 +131,15 @@ pub struct Welcome {
     pub heartbeat_millis: u64,
     /// The server's clock, in microseconds since the Unix epoch.
     pub clock: u64,
+}
+
+/// A [`Welcome`] for a client that understands more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtendedWelcome {
+    /// What every client is told.
+    pub welcome: Welcome,
+    /// What the server can do: bits of [`capability`].
+    pub capabilities: u64,
 }
 
 /// How far a client's hits have come, as numbers of its sequence.
@@ -183,6 +208,15 @@ pub struct Heartbeat {
     pub hits: u64,
     /// Hits it had to drop, over all its starts.
     pub dropped: u64,
+}
+
+/// A [`Heartbeat`] for a server that understands more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtendedHeartbeat {
+    /// What every server is told.
+    pub heartbeat: Heartbeat,
+    /// What is wrong with the client: bits of [`condition`].
+    pub conditions: u64,
 }
 
 /// The end of a connection, with the reason.

@@ -153,11 +153,20 @@ impl Sandbox {
 
 /// Lets a confined process's files grow again.
 pub fn lift(process: &Process) {
-    let (pid, limit) = (process.id().to_string(), "--fsize=unlimited");
-    let lifted = std::process::Command::new("prlimit")
-        .args(["--pid", &pid, limit])
+    limit(process, "--fsize=unlimited");
+}
+
+/// Lets a confined process write nothing behind the first 4 KiB of a file: a disk that is as full as
+/// can be.
+pub fn squeeze(process: &Process) {
+    limit(process, "--fsize=4096:unlimited");
+}
+
+fn limit(process: &Process, limit: &str) {
+    let limited = std::process::Command::new("prlimit")
+        .args(["--pid", &process.id().to_string(), limit])
         .status();
-    assert!(lifted.unwrap().success());
+    assert!(limited.unwrap().success());
 }
 
 /// A running server.

@@ -240,6 +240,33 @@ fn the_longest_legal_messages_are_taken() {
 }
 
 #[test]
+fn a_client_that_says_that_it_cannot_write_its_spool_is_reported_until_it_can() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&["--alert-format", "json"]);
+    let mut caller = Caller::new(1);
+    // What later releases can do besides is nobody's business.
+    caller.capabilities = u64::MAX;
+    let (mut visit, _) = caller.visit(&server.address);
+    visit.extended_heartbeat(Heartbeat::default(), 0);
+    visit.extended_heartbeat(Heartbeat::default(), u64::MAX - 1);
+    visit.extended_heartbeat(Heartbeat::default(), 1);
+    let opened = server.alert(|alert| alert["detector"] == "degraded");
+    assert_eq!(opened["action"], "open");
+    assert_eq!(opened["severity"], "medium");
+    assert_eq!(opened["subject"]["kind"], "client");
+    assert_eq!(opened["subject"]["value"], caller.id());
+    assert_eq!(
+        opened["title"],
+        "cannot write its spool; hits wait in its memory"
+    );
+    visit.extended_heartbeat(Heartbeat::default(), 0);
+    let closed = server.alert(|alert| alert["action"] == "close");
+    assert_eq!(closed["incident"], opened["incident"]);
+    visit.leave();
+    server.process.stop();
+}
+
+#[test]
 fn no_number_is_too_large_or_too_small_for_the_server() {
     let sandbox = Sandbox::new();
     let server = sandbox.server(&[]);

@@ -37,6 +37,25 @@ fn reports(line: &mut Line, hits: u32) -> Vec<Report> {
 }
 
 #[test]
+fn a_server_that_hears_conditions_is_told_them_and_every_other_gets_the_heartbeat_of_old() {
+    let sandbox = Sandbox::new();
+    let host = Host::plain();
+    let _client = sandbox.client(&host.address(), &[]);
+    let mut line = host.accept();
+    host.welcome_extended(&mut line, &every(NEVER, None));
+    let extended = match line.receive() {
+        ClientMessage::ExtendedHeartbeat(extended) => extended,
+        other => panic!("not an extended heartbeat: {other:?}"),
+    };
+    assert_eq!(extended.conditions, 0);
+    assert_eq!(extended.heartbeat.traps, PORTS);
+    drop(line);
+    let mut line = host.accept();
+    host.welcome(&mut line, &every(NEVER, None));
+    assert_eq!(next_heartbeat(&mut line).traps, PORTS);
+}
+
+#[test]
 fn hits_come_with_source_ports_and_count() {
     let sandbox = Sandbox::new();
     let host = Host::plain();
@@ -45,7 +64,7 @@ fn hits_come_with_source_ports_and_count() {
     let hello = host.welcome(&mut line, &every(NEVER, None));
     assert_eq!(hello.name, "host-0");
     assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
-    assert_eq!(hello.capabilities, 0);
+    assert_eq!(hello.capabilities, 1);
     let source = sandbox.address(9);
     let socket = connect(source, client.address, PORTS[1]);
     let port = socket.local_addr().unwrap().port();

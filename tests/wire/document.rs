@@ -35,10 +35,24 @@ fn check<M: Coded + Clone>(kind: &str) -> BTreeSet<String> {
 #[test]
 fn every_message_has_an_example_that_says_what_the_document_says() {
     let client = check::<ClientMessage>("ClientMessage::");
-    let all = ["Goodbye", "Heartbeat", "Hello", "Proof", "Report"];
+    let all = [
+        "ExtendedHeartbeat",
+        "Goodbye",
+        "Heartbeat",
+        "Hello",
+        "Proof",
+        "Report",
+    ];
     assert_eq!(client, all.map(str::to_owned).into());
     let server = check::<ServerMessage>("ServerMessage::");
-    let all = ["Ack", "Challenge", "HeartbeatAck", "Refused", "Welcome"];
+    let all = [
+        "Ack",
+        "Challenge",
+        "ExtendedWelcome",
+        "HeartbeatAck",
+        "Refused",
+        "Welcome",
+    ];
     assert_eq!(server, all.map(str::to_owned).into());
     let heads = examples().into_iter().map(|example| example.head);
     let known = |head: &str| {

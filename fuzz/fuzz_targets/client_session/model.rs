@@ -19,6 +19,8 @@ pub struct Model {
     pub sent: u64,
     /// Up to here they were reported in this session.
     pub offered: u64,
+    /// Up to here they were ever reported.
+    pub given: u64,
     /// What is added for this session's server.
     pub shift: i128,
     /// What was agreed with either.
@@ -45,11 +47,15 @@ impl Model {
         let known = i128::from(known);
         let agreed = &mut self.agreed[server as usize];
         match *agreed {
-            Some(shift) if known - shift <= i128::from(self.total) => {
+            Some(shift) if known - shift <= i128::from(self.given) => {
                 self.shift = shift;
                 self.gone = self.gone.max(u64::try_from(known - shift).unwrap_or(0));
             }
             _ => {
+                // A server that is ahead of all that was ever reported has seen all of that.
+                if agreed.is_some() {
+                    self.gone = self.gone.max(self.given);
+                }
                 let oldest = i128::from(self.gone) + 1;
                 self.shift = if known == 0 { 0 } else { known + 1 - oldest };
                 *agreed = Some(self.shift);
@@ -81,6 +87,7 @@ impl Model {
         assert_eq!(said, expected);
         assert_eq!(i128::from(report.first_sequence), self.number(first));
         self.offered = last;
+        self.given = self.given.max(last);
     }
 
     /// What a hit's number is for this session's server.

@@ -98,7 +98,9 @@ impl Peer<'_> {
                 assert!(self.hear().is_none(), "it goes on after its goodbye");
                 return Course::Over;
             }
-            ClientMessage::Hello(_) | ClientMessage::Proof(_) => panic!("{said:?}"),
+            ClientMessage::Hello(_)
+            | ClientMessage::Proof(_)
+            | ClientMessage::ExtendedHeartbeat(_) => panic!("{said:?}"),
         }
         Course::On
     }
@@ -202,7 +204,9 @@ impl Peer<'_> {
         let is_one = is_whole
             && matches!(
                 decode(&first),
-                Ok(ServerMessage::Challenge(_) | ServerMessage::Welcome(_))
+                Ok(ServerMessage::Challenge(_)
+                    | ServerMessage::Welcome(_)
+                    | ServerMessage::ExtendedWelcome(_))
             );
         if !is_one {
             drop(self.socket.write_all(&bytes));

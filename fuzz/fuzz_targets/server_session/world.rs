@@ -438,6 +438,15 @@ impl<'a> World<'a> {
                 self.acknowledged(&line, ack);
                 Some(line)
             }
+            Ok(ClientMessage::ExtendedHeartbeat(extended))
+                if extended.heartbeat.traps.len() <= MAX_TRAPS =>
+            {
+                let Some((ServerMessage::HeartbeatAck(ack), _)) = line.hear() else {
+                    panic!("a heartbeat is not acknowledged");
+                };
+                self.acknowledged(&line, ack);
+                Some(line)
+            }
             Ok(ClientMessage::Goodbye) => {
                 line.ended();
                 None

@@ -19,7 +19,7 @@ use crate::net::connect::connect;
 use crate::net::link::Link;
 use crate::wire::auth::SecretKey;
 use crate::wire::frame::{self, MAX_EARLY_FRAME, PREAMBLE};
-use crate::wire::message::{Hello, MAX_SEQUENCE, Welcome};
+use crate::wire::message::{ExtendedWelcome, Hello, MAX_SEQUENCE, capability};
 
 /// For looking up a name and connecting.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ pub struct Dialled {
     /// Which server it is.
     pub server_id: [u8; 16],
     /// What it said.
-    pub welcome: Welcome,
+    pub welcome: ExtendedWelcome,
 }
 
 /// Whether all servers have been tried since one last answered.
@@ -148,6 +148,7 @@ impl Dialler {
     pub fn greet(&mut self, mut link: Link) -> Result<Dialled, SessionError> {
         let (server_id, welcome) = self.shake_hands(&mut link)?;
         if welcome
+            .welcome
             .acknowledged
             .is_some_and(|up_to| up_to > MAX_SEQUENCE)
         {
@@ -179,14 +180,17 @@ impl Dialler {
         }
     }
 
-    fn shake_hands(&mut self, link: &mut Link) -> Result<([u8; 16], Welcome), SessionError> {
+    fn shake_hands(
+        &mut self,
+        link: &mut Link,
+    ) -> Result<([u8; 16], ExtendedWelcome), SessionError> {
         let (greeted, hello) = Greeted::begin(Hello {
             public_key: self.identity.public_key(),
             nonce: entropy::random(),
             name: self.me.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: self.me.instance,
-            capabilities: 0,
+            capabilities: capability::CONDITIONS,
         })?;
         let opening = [&PREAMBLE[..], &frame::framed(&hello)?].concat();
         link.set_deadline(clock::monotonic() + ANSWER);

@@ -4,7 +4,9 @@ use ring::signature::Ed25519KeyPair;
 
 use crate::client::reporter::error::SessionError;
 use crate::wire::auth::{self, SecretKey, Side, Transcript};
-use crate::wire::message::{ClientMessage, Hello, Proof, ServerMessage, Welcome, decode, encode};
+use crate::wire::message::{
+    ClientMessage, ExtendedWelcome, Hello, Proof, ServerMessage, decode, encode,
+};
 
 /// A handshake in which the client has said hello.
 #[derive(Debug)]
@@ -84,13 +86,18 @@ impl Challenged {
 }
 
 impl Proven {
-    /// Takes the server's answer, and its proof if there is a secret.
-    pub fn welcomed(self, answer: &[u8]) -> Result<Welcome, SessionError> {
+    /// Takes the server's answer, and its proof if there is a secret. A server that does not say
+    /// what it can do can do nothing that is not in the first release.
+    pub fn welcomed(self, answer: &[u8]) -> Result<ExtendedWelcome, SessionError> {
         let welcome = match decode(answer)? {
-            ServerMessage::Welcome(welcome) => welcome,
+            ServerMessage::Welcome(welcome) => ExtendedWelcome {
+                welcome,
+                capabilities: 0,
+            },
+            ServerMessage::ExtendedWelcome(welcome) => welcome,
             other => return Err(unexpected(other, "a welcome")),
         };
-        match (&self.secret, &welcome.secret) {
+        match (&self.secret, &welcome.welcome.secret) {
             (None, _) => Ok(welcome),
             (Some(secret), Some(proof)) if secret.verify(Side::Server, &self.transcript, proof) => {
                 Ok(welcome)

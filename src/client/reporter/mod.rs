@@ -103,7 +103,9 @@ impl Reporter {
         *complaint = Complaint::default();
         self.answered = Answered::Yes;
         self.dialler.stay();
-        let resumed = self.backlog.resume(&server_id, welcome.acknowledged);
+        let resumed = self
+            .backlog
+            .resume(&server_id, welcome.welcome.acknowledged);
         resumed.map_err(SessionError::Spool)?;
         Session::new(link, &welcome).run(&self.backlog, &self.status, &self.stop)
     }

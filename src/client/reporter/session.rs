@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::client::backlog::{Backlog, Work};
+use crate::client::backlog::{Backlog, Condition, Work};
 use crate::client::open_ports::OpenPorts;
 use crate::client::reporter::error::SessionError;
 use crate::client::reporter::handshake::unexpected;
@@ -14,7 +14,8 @@ use crate::net::link::Link;
 use crate::shutdown::Stop;
 use crate::wire::frame::{self, MAX_FRAME};
 use crate::wire::message::{
-    ClientMessage, Heartbeat, MAX_HITS, MAX_TRAPS, Report, ServerMessage, Welcome, decode, encode,
+    ClientMessage, ExtendedHeartbeat, ExtendedWelcome, Heartbeat, MAX_HITS, MAX_TRAPS, Report,
+    ServerMessage, capability, condition, decode, encode,
 };
 
 /// For the answer to a report or a heartbeat.
@@ -44,16 +45,22 @@ pub struct Status {
 pub struct Session {
     link: Link,
     heartbeat: Duration,
+    /// Whether the server wants to hear what is wrong with its client.
+    hears_conditions: bool,
+    /// What the last heartbeat said of that, and when it did.
+    told: Option<(Condition, Instant)>,
     answer: Vec<u8>,
 }
 
 impl Session {
     /// A session on a fresh link.
-    pub fn new(link: Link, welcome: &Welcome) -> Self {
-        let heartbeat = Duration::from_millis(welcome.heartbeat_millis.clamp(100, 3_600_000));
+    pub fn new(link: Link, welcome: &ExtendedWelcome) -> Self {
+        let millis = welcome.welcome.heartbeat_millis;
         Self {
             link,
-            heartbeat,
+            heartbeat: Duration::from_millis(millis.clamp(100, 3_600_000)),
+            hears_conditions: welcome.capabilities & capability::CONDITIONS != 0,
+            told: None,
             answer: Vec::new(),
         }
     }
@@ -68,7 +75,8 @@ impl Session {
         let mut due = clock::monotonic();
         loop {
             let now = clock::monotonic();
-            if now >= due && !stop.is_requested() {
+            let is_due = now >= due || self.has_news(backlog, now);
+            if is_due && !stop.is_requested() {
                 self.heartbeat(backlog, status)?;
                 // What is received but not durable is asked after soon.
                 let lagging = backlog.len() > 0 && backlog.wait(Duration::ZERO) == Work::Nothing;
@@ -102,6 +110,14 @@ impl Session {
         }
     }
 
+    /// Whether the server should hear of its client's condition before the next heartbeat is due.
+    fn has_news(&self, backlog: &Backlog, now: Instant) -> bool {
+        let (condition, hears) = (backlog.condition(), self.hears_conditions);
+        self.told.is_some_and(|(told, at)| {
+            hears && told != condition && now.saturating_duration_since(at) >= GLANCE
+        })
+    }
+
     /// What a server has said unasked before it closed.
     fn last_words(&mut self) -> SessionError {
         self.link.set_deadline(clock::monotonic() + LAST_WORDS);
@@ -130,7 +146,8 @@ impl Session {
         let mut traps = status.traps.get();
         traps.truncate(MAX_TRAPS);
         let uptime = clock::monotonic().saturating_duration_since(status.started);
-        self.say(&ClientMessage::Heartbeat(Heartbeat {
+        let condition = backlog.condition();
+        let heartbeat = Heartbeat {
             clock: Timestamp::from(clock::wall()).as_micros(),
             uptime_millis: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             backlog: backlog.len(),
@@ -138,7 +155,16 @@ impl Session {
             traps,
             hits: status.metrics.hits.get(),
             dropped: status.metrics.dropped.get(),
-        }))?;
+        };
+        self.say(&if self.hears_conditions {
+            ClientMessage::ExtendedHeartbeat(ExtendedHeartbeat {
+                heartbeat,
+                conditions: conditions(condition),
+            })
+        } else {
+            ClientMessage::Heartbeat(heartbeat)
+        })?;
+        self.told = Some((condition, clock::monotonic()));
         match self.hear()? {
             ServerMessage::HeartbeatAck(ack) => {
                 backlog.acknowledge(ack);
@@ -156,5 +182,12 @@ impl Session {
     fn hear(&mut self) -> Result<ServerMessage, SessionError> {
         frame::read(&mut self.link, MAX_FRAME, &mut self.answer)?;
         Ok(decode(&self.answer)?)
+    }
+}
+
+const fn conditions(spool: Condition) -> u64 {
+    match spool {
+        Condition::Well => 0,
+        Condition::Ailing => condition::SPOOL,
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! It stores opaque records; what is in them is its user's business. One SQLite database,
 //! `spool.db` in the state folder, in WAL mode with `synchronous = NORMAL`: a killed process loses
-//! nothing, and a power cut what came after the last [`Flusher::flush`].
+//! nothing, and a power cut what came after the last [`Flusher::flush`]. Beside it lie [notes]: what
+//! the database does not take for want of room goes there, and counts as long as it is there.
 //!
 //! ```text
-//! record   number  INTEGER PRIMARY KEY AUTOINCREMENT   counted from 1, never used twice
+//! record   number  INTEGER PRIMARY KEY AUTOINCREMENT   counted from 1, never used twice;
+//!                                                      `sqlite_sequence` has the last one used
 //!          bytes   BLOB                                at most 64 KiB
 //!          crc     INTEGER                             CRC-32 of the bytes
 //! counter  name    TEXT PRIMARY KEY                    `shift` and a server's id: what to add to
@@ -16,16 +18,21 @@
 //! is skipped and counted. A file that SQLite finds damaged is kept as `spool.db.damaged`, and
 //! what can be read of it is carried over.
 
-use std::fmt;
-use std::fs::File;
-use std::io;
+mod error;
+mod flusher;
+pub mod notes;
+mod recover;
+mod settle;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+pub use crate::client::spool::error::SpoolError;
+use crate::client::spool::flusher::Flusher;
+use crate::client::spool::notes::NotesFile;
 use crate::database;
 
 /// The version of the format.
@@ -41,28 +48,32 @@ const KEPT: u32 = 1;
 /// The size of a page, in bytes.
 const PAGE: u64 = 4096;
 
+const SCHEMA: &str = "
+    BEGIN;
+    CREATE TABLE IF NOT EXISTS record (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL, crc INTEGER NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+    PRAGMA user_version = 1;
+    COMMIT;";
+
 /// A spool on disk.
 #[derive(Debug)]
 pub struct Spool {
+    path: PathBuf,
     database: Connection,
+    /// Whether there is no file, and the database only stands in for it.
+    is_gone: bool,
     /// The most pages it may use.
     pages: u64,
     /// How many records there are.
     count: u64,
-    /// The number of the last record there ever was.
+    /// The number of the last record that was written, in this process or still there at its start.
+    tail: u64,
+    /// The last number that was used.
     last: u64,
+    notes: NotesFile,
     flusher: Flusher,
-}
-
-/// Brings what was appended to the disk itself, past the system's cache.
-///
-/// It needs no hold on the spool: a disk takes its time, and hits must not wait for it. That is
-/// also why it syncs the log and does not ask SQLite for a checkpoint, after which the next
-/// append would have to sync the log's new header before anybody could read the record.
-#[derive(Clone, Debug)]
-pub struct Flusher {
-    path: PathBuf,
-    log: Arc<File>,
 }
 
 /// A record with its number.
@@ -86,39 +97,6 @@ pub enum Found {
         /// Records that could be read.
         saved: u64,
     },
-}
-
-/// Why the spool cannot do what it should.
-#[derive(Debug)]
-pub enum SpoolError {
-    /// It was made by a later version of vft.
-    Later(PathBuf, i64),
-    /// The file cannot be moved away or made.
-    Io(PathBuf, io::Error),
-    /// SQLite's word on it: often a full disk.
-    Database(rusqlite::Error),
-}
-
-impl fmt::Display for SpoolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Later(path, version) => write!(
-                f,
-                "{} has version {version}, of a later release of vft than this one",
-                path.display()
-            ),
-            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Database(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SpoolError {}
-
-impl From<rusqlite::Error> for SpoolError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
 }
 
 impl Spool {
@@ -156,85 +134,35 @@ impl Spool {
         if verdict != "ok" {
             return Err(database::damage(&verdict).into());
         }
-        database.execute_batch(
-            "BEGIN;
-             CREATE TABLE IF NOT EXISTS record (
-                 number INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL, crc INTEGER NOT NULL
-             );
-             CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-             PRAGMA user_version = 1;
-             COMMIT;",
-        )?;
-        let count = database.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
-        let last = last_number(&database)?;
-        let count = positive(count);
+        if version < VERSION {
+            database.execute_batch(SCHEMA)?;
+        }
+        let notes = path.with_extension("notes");
+        let notes = NotesFile::open(&notes).map_err(|error| SpoolError::Io(notes, error))?;
+        let (count, tail) = extent(&database)?;
         Ok(Self {
-            database,
+            path: path.to_owned(),
+            is_gone: false,
             pages,
             count,
-            last,
+            tail,
+            last: last_number(&database)?.max(tail).max(notes.get().last),
+            notes,
             flusher: Flusher::of(path)?,
+            database,
         })
     }
 
-    /// Moves a damaged file away and carries over what can be read of it.
-    fn recover(path: &Path, pages: u64) -> Result<(Self, Found), SpoolError> {
-        let kept = database::set_aside(path, KEPT)
-            .map_err(|error| SpoolError::Io(path.to_owned(), error))?;
-        let mut spool = Self::open_file(path, pages)?;
-        let saved = spool.carry_over(&kept)?;
-        Ok((spool, Found::Damaged { kept, saved }))
-    }
-
-    fn carry_over(&mut self, kept: &Path) -> Result<u64, SpoolError> {
-        let Ok(old) = database::open_damaged(kept) else {
-            return Ok(0);
-        };
-        let transaction = self.database.transaction()?;
-        let mut saved = 0;
-        if let Ok(mut counters) = old.prepare("SELECT name, value FROM counter") {
-            let read = counters.query_map([], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
-            });
-            for (name, value) in read.into_iter().flatten().map_while(Result::ok) {
-                transaction.execute(
-                    "INSERT OR REPLACE INTO counter VALUES (?1, ?2)",
-                    params![name, value],
-                )?;
-            }
-        }
-        if let Ok(mut records) = old.prepare("SELECT number, bytes, crc FROM record") {
-            let read = records.query_map([], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, Vec<u8>>(1)?,
-                    row.get::<_, i64>(2)?,
-                ))
-            });
-            // Whatever comes before the first page that cannot be read.
-            for (number, bytes, crc) in read.into_iter().flatten().map_while(Result::ok) {
-                transaction.execute(
-                    "INSERT OR IGNORE INTO record VALUES (?1, ?2, ?3)",
-                    params![number, bytes, crc],
-                )?;
-                saved += 1;
-            }
-        }
-        transaction.commit()?;
-        self.count = saved;
-        self.last = last_number(&self.database)?;
-        Ok(saved)
-    }
-
-    /// Appends records, all or none. When there is no room, the oldest are dropped and returned.
-    pub fn append(&mut self, records: &[Vec<u8>]) -> Result<Vec<Record>, SpoolError> {
+    /// Appends records under the numbers from `first` on, all or none. When there is no room, the
+    /// oldest are dropped and returned.
+    pub fn append(&mut self, first: u64, records: &[Vec<u8>]) -> Result<Vec<Record>, SpoolError> {
         let pages = self.pages;
         let transaction = self.database.transaction()?;
         {
-            let mut insert =
-                transaction.prepare_cached("INSERT INTO record (bytes, crc) VALUES (?1, ?2)")?;
-            for bytes in records {
-                insert.execute(params![bytes, crc32fast::hash(bytes)])?;
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO record (number, bytes, crc) VALUES (?1, ?2, ?3)")?;
+            for (number, bytes) in (first..).zip(records) {
+                insert.execute(params![signed(number), bytes, crc32fast::hash(bytes)])?;
             }
         }
         let mut dropped = Vec::new();
@@ -245,9 +173,9 @@ impl Spool {
             }
             dropped.extend(chunk);
         }
-        let last = transaction.last_insert_rowid();
         transaction.commit()?;
-        self.last = self.last.max(positive(last));
+        self.tail = first.saturating_add(length(records)).saturating_sub(1);
+        self.last = self.last.max(self.tail);
         self.count = self
             .count
             .saturating_add(length(records))
@@ -261,24 +189,10 @@ impl Spool {
             "SELECT number, bytes, crc FROM record WHERE number > ?1 ORDER BY number LIMIT ?2",
         )?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let after = i64::try_from(after).unwrap_or(i64::MAX);
         let records = select
-            .query_map([after, most], record)?
+            .query_map([signed(after), most], record)?
             .collect::<Result<_, _>>()?;
         Ok(records)
-    }
-
-    /// Forgets all records up to and including this number.
-    pub fn forget(&mut self, up_to: u64) -> Result<(), SpoolError> {
-        let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
-        let gone = self
-            .database
-            .prepare_cached("DELETE FROM record WHERE number <= ?1")?
-            .execute([up_to])?;
-        self.count = self
-            .count
-            .saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX));
-        Ok(())
     }
 
     /// The number the next record will have.
@@ -291,48 +205,15 @@ impl Spool {
         self.count
     }
 
-    /// A counter that stays; `None` if it was never set.
-    pub fn counter(&self, name: &str) -> Result<Option<i64>, SpoolError> {
-        let value = self
-            .database
-            .prepare_cached("SELECT value FROM counter WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?;
-        Ok(value)
-    }
-
-    /// Sets a counter that stays.
-    pub fn set_counter(&mut self, name: &str, value: i64) -> Result<(), SpoolError> {
-        self.database
-            .prepare_cached("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
-            .execute(params![name, value])?;
-        Ok(())
+    /// The number of the last record, if there is one.
+    pub const fn tail(&self) -> u64 {
+        self.tail
     }
 
     /// What brings it to the disk itself.
     pub fn flusher(&self) -> Flusher {
-        self.flusher.clone()
-    }
-}
-
-impl Flusher {
-    /// For the spool in this file, which has been written to and so has a log.
-    fn of(path: &Path) -> Result<Self, SpoolError> {
-        let path = database::with_suffix(path, "-wal");
-        // SQLite keeps no locks on the log, so opening and closing it takes none away.
-        match File::options().write(true).open(&path) {
-            Ok(log) => Ok(Self {
-                path,
-                log: Arc::new(log),
-            }),
-            Err(error) => Err(SpoolError::Io(path, error)),
-        }
-    }
-
-    /// Returns when all that was appended before is on the disk.
-    pub fn flush(&self) -> Result<(), SpoolError> {
-        let synced = self.log.sync_data();
-        synced.map_err(|error| SpoolError::Io(self.path.clone(), error))
+        let notes = (!self.is_settled()).then(|| self.notes.file());
+        self.flusher.with(notes)
     }
 }
 
@@ -346,6 +227,14 @@ fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record {
         number: positive(number),
         bytes: sound.then_some(bytes),
+    })
+}
+
+/// How many records there are, and the number of the last one.
+fn extent(database: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let extent = "SELECT count(*), coalesce(max(number), 0) FROM record";
+    database.query_row(extent, [], |row| {
+        Ok((positive(row.get(0)?), positive(row.get(1)?)))
     })
 }
 
@@ -387,9 +276,13 @@ fn length<T>(items: &[T]) -> u64 {
     u64::try_from(items.len()).unwrap_or(u64::MAX)
 }
 
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 fn positive(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

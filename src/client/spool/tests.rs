@@ -13,8 +13,22 @@ fn open(folder: &Path) -> Spool {
     spool
 }
 
+/// What a killed process leaves behind: the files as they are, and nobody to close them.
+pub fn what_a_kill_leaves(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
 fn records(from: u8, to: u8) -> Vec<Vec<u8>> {
     (from..=to).map(|n| vec![n; 20]).collect()
+}
+
+fn append(spool: &mut Spool, records: &[Vec<u8>]) -> Result<Vec<Record>, SpoolError> {
+    spool.append(spool.next(), records)
 }
 
 fn numbers(spool: &Spool) -> Vec<u64> {
@@ -30,12 +44,12 @@ fn numbers(spool: &Spool) -> Vec<u64> {
 fn records_stay_until_forgotten_and_numbers_are_never_used_twice() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path());
-    spool.append(&records(1, 3)).unwrap();
+    append(&mut spool, &records(1, 3)).unwrap();
     spool.forget(3).unwrap();
     drop(spool);
     let mut spool = open(folder.path());
     assert_eq!((spool.count(), spool.next()), (0, 4));
-    spool.append(&records(4, 5)).unwrap();
+    append(&mut spool, &records(4, 5)).unwrap();
     assert_eq!(numbers(&spool), [4, 5]);
     assert_eq!(spool.oldest(0, 1).unwrap()[0].bytes, Some(vec![4; 20]));
 }
@@ -54,7 +68,7 @@ fn a_full_spool_drops_its_oldest_chunk_and_says_what_it_was() {
     let mut spool = Spool::open(folder.path(), 64 * PAGE).unwrap().0;
     let mut dropped = Vec::new();
     for _ in 0..100 {
-        dropped.extend(spool.append(&vec![vec![7; 1000]; 10]).unwrap());
+        dropped.extend(append(&mut spool, &vec![vec![7; 1000]; 10]).unwrap());
     }
     assert!(!dropped.is_empty());
     assert_eq!(dropped[0].number, 1);
@@ -81,14 +95,9 @@ fn a_later_version_is_left_alone() {
 #[test]
 fn a_killed_process_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let copy = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path());
-    spool.append(&records(1, 9)).unwrap();
-    // What a killed process leaves behind: the files as they are, and nobody to close them.
-    for entry in fs::read_dir(folder.path()).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-    }
+    append(&mut spool, &records(1, 9)).unwrap();
+    let copy = what_a_kill_leaves(folder.path());
     assert_eq!(open(copy.path()).count(), 9);
 }
 
@@ -96,11 +105,11 @@ fn a_killed_process_loses_nothing() {
 fn files() -> Vec<(String, Vec<u8>)> {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path());
-    spool.append(&records(1, 100)).unwrap();
+    append(&mut spool, &records(1, 100)).unwrap();
     let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
     let done = spool.database.query_row(checkpoint, [], |_| Ok(()));
     done.unwrap();
-    spool.append(&records(101, 200)).unwrap();
+    append(&mut spool, &records(101, 200)).unwrap();
     let names = ["spool.db", "spool.db-wal"];
     let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
     names
@@ -122,7 +131,7 @@ fn reopens(files: &[(String, Vec<u8>)]) -> u64 {
             assert_eq!(*bytes, vec![u8::try_from(record.number).unwrap(); 20]);
         }
     }
-    spool.append(&records(201, 201)).unwrap();
+    append(&mut spool, &records(201, 201)).unwrap();
     length(&sound)
 }
 
@@ -150,7 +159,7 @@ fn numbers_go_on_after_the_last_record_that_was_carried_over() {
     assert!(matches!(found, Found::Damaged { saved: 0, .. }));
     assert_eq!(spool.counter("shift").unwrap(), Some(3));
     let next = spool.next();
-    spool.append(&records(1, 1)).unwrap();
+    append(&mut spool, &records(1, 1)).unwrap();
     assert_eq!(numbers(&spool), [next]);
 }
 
@@ -186,6 +195,137 @@ fn a_damaged_spool_without_records_gives_no_number_twice_and_leaves_none_out() {
         (spool.next(), spool.counter("shift a").unwrap()),
         (1, Some(5))
     );
-    spool.append(&records(1, 1)).unwrap();
+    append(&mut spool, &records(1, 1)).unwrap();
     assert_eq!(numbers(&spool), [1]);
+}
+
+/// What becomes of a spool's disk in a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// It takes everything.
+    Well,
+    /// Its file cannot grow by more than so many pages.
+    Full(u64),
+    /// It takes nothing at all.
+    Dead,
+}
+
+impl Spool {
+    /// Has the disk be so from now on.
+    pub fn suffer(&self, disk: Disk) {
+        let (pages, read_only) = match disk {
+            Disk::Well => (u64::from(u32::MAX) - 1, false),
+            Disk::Full(more) => (
+                self.database
+                    .query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))
+                    .map_or(0, positive)
+                    + more,
+                false,
+            ),
+            Disk::Dead => (u64::from(u32::MAX) - 1, true),
+        };
+        let pragma = format!("PRAGMA max_page_count = {pages}");
+        self.database.query_row(&pragma, [], |_| Ok(())).unwrap();
+        self.database
+            .pragma_update(None, "query_only", read_only)
+            .unwrap();
+    }
+}
+
+#[test]
+fn what_a_dead_disk_does_not_take_is_noted_and_counts_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    append(&mut spool, &records(1, 5)).unwrap();
+    spool.suffer(Disk::Dead);
+    assert!(spool.forget(3).is_err() && spool.set_counter("dropped", 8).is_err());
+    spool.use_up(40).unwrap();
+    assert!(spool.settle().is_err() && !spool.is_settled());
+    drop(spool);
+    let mut spool = open(folder.path());
+    assert_eq!((spool.next(), spool.forgotten()), (41, 3));
+    assert_eq!(spool.counter("dropped").unwrap(), Some(8));
+    spool.settle().unwrap();
+    assert!(spool.is_settled());
+    // Now it is all in the database.
+    fs::remove_file(folder.path().join("spool.notes")).unwrap();
+    drop(spool);
+    let mut spool = open(folder.path());
+    assert_eq!((spool.next(), spool.count()), (41, 2));
+    assert_eq!(spool.counter("dropped").unwrap(), Some(8));
+    append(&mut spool, &records(41, 41)).unwrap();
+    assert_eq!(numbers(&spool), [4, 5, 41]);
+}
+
+#[test]
+fn a_counter_that_was_noted_does_not_come_back_over_a_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    spool.suffer(Disk::Dead);
+    assert!(spool.set_counter("shift", 1).is_err());
+    spool.suffer(Disk::Well);
+    spool.set_counter("shift", 2).unwrap();
+    assert_eq!(spool.counter("shift").unwrap(), Some(2));
+    drop(spool);
+    let mut spool = open(folder.path());
+    spool.settle().unwrap();
+    assert_eq!(spool.counter("shift").unwrap(), Some(2));
+}
+
+#[test]
+fn more_records_are_forgotten_than_one_transaction_deletes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    append(&mut spool, &vec![vec![7; 20]; 3000]).unwrap();
+    spool.forget(2500).unwrap();
+    assert_eq!(
+        (spool.count(), spool.tail(), spool.next()),
+        (500, 3000, 3001)
+    );
+    assert_eq!(numbers(&spool)[0], 2501);
+    spool.settle().unwrap();
+    assert_eq!((spool.count(), spool.next()), (500, 3001));
+}
+
+#[test]
+fn a_spool_that_begins_anew_keeps_numbers_and_counters() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    append(&mut spool, &records(1, 5)).unwrap();
+    spool.set_counter("shift", 3).unwrap();
+    spool.suffer(Disk::Dead);
+    assert!(spool.set_counter("dropped", 2).is_err() && spool.forget(5).is_err());
+    spool.renew().unwrap();
+    assert!(!spool.is_gone());
+    for _ in 0..2 {
+        assert_eq!((spool.count(), spool.next(), spool.forgotten()), (0, 6, 0));
+        assert_eq!(spool.counter("shift").unwrap(), Some(3));
+        assert_eq!(spool.counter("dropped").unwrap(), Some(2));
+        spool.settle().unwrap();
+        assert!(spool.is_settled());
+    }
+    append(&mut spool, &records(6, 6)).unwrap();
+    drop(spool);
+    assert_eq!(numbers(&open(folder.path())), [6]);
+}
+
+#[test]
+fn where_no_fresh_spool_can_be_made_there_is_none_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("inside");
+    fs::create_dir(&inside).unwrap();
+    let mut spool = open(&inside);
+    append(&mut spool, &records(1, 5)).unwrap();
+    spool.set_counter("shift", 3).unwrap();
+    spool.flusher().flush().unwrap();
+    let aside = folder.path().join("aside");
+    fs::rename(&inside, &aside).unwrap();
+    assert!(spool.renew().is_err() && spool.is_gone());
+    assert!(append(&mut spool, &records(6, 6)).is_err() && spool.settle().is_err());
+    assert_eq!((spool.count(), spool.next()), (0, 6));
+    assert_eq!(spool.counter("shift").unwrap(), Some(3));
+    fs::rename(&aside, &inside).unwrap();
+    spool.renew().unwrap();
+    assert_eq!((spool.next(), spool.is_gone()), (6, false));
+    assert_eq!(spool.counter("shift").unwrap(), Some(3));
 }

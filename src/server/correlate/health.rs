@@ -102,7 +102,8 @@ impl Correlator {
         }
     }
 
-    /// Adds a complaint to the incident about its subject, which is opened if there is none.
+    /// Goes on with the incident of a detector of health about a subject, or opens it; `why` becomes
+    /// one of its notes.
     pub fn complain(
         &mut self,
         subject: Subject,

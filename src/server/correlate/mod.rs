@@ -39,6 +39,7 @@ pub mod sighting;
 pub mod silent_client;
 pub mod slow_scan;
 pub mod sources;
+pub mod spools;
 pub mod statistics;
 pub mod subnet_scan;
 pub mod surges;
@@ -73,6 +74,7 @@ use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::silent_client::SilentClient;
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::correlate::sources::{Novelty, Sources};
+use crate::server::correlate::spools::Spools;
 use crate::server::correlate::witness_cache::WitnessCache;
 use crate::server::correlate::zones::Zones;
 
@@ -92,6 +94,7 @@ pub struct Correlator {
     repeats: Repeats,
     silent: SilentClient,
     health: Health,
+    spools: Spools,
     incidents: Incidents,
 }
 
@@ -149,6 +152,7 @@ impl Correlator {
             repeats: Repeats::new(),
             silent: SilentClient::new(settings.detectors.silent_client, heartbeat),
             health: Health::default(),
+            spools: Spools::default(),
             incidents: Incidents::new(room(limits.incidents), spans(settings), secret.fast()),
         }
     }
@@ -275,6 +279,7 @@ impl Correlator {
         self.silent
             .tick(now, &mut self.clients, &mut self.incidents, alerts);
         self.look_after_health(now);
+        self.look_after_spools(now, alerts);
         self.incidents.collect(now, &self.clients, alerts);
     }
 

@@ -149,6 +149,10 @@ impl Words<'_> {
                  state folder was copied. Only the first is listened to: remove the folder on \
                  the other."
             }
+            Detector::Degraded if matches!(incident.subject, Subject::Client(_)) => {
+                "This client cannot write its spool, most often because its disk is full. It reports \
+                 what its traps see from memory; what it has not delivered when it ends is lost."
+            }
             Detector::Degraded => {
                 "The server had to leave something out; the notes say what, and what to do."
             }

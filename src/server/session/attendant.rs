@@ -10,7 +10,7 @@ use crate::server::session::clock_offset::{ClockOffset, Verdict};
 use crate::server::session::lines::Lines;
 use crate::server::session::refusal::Refusal;
 use crate::server::store::record::Status;
-use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage};
+use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage, condition};
 
 /// A session's memory of its client.
 #[derive(Debug)]
@@ -71,10 +71,9 @@ impl<'a> Attendant<'a> {
                 self.report(&report, now)?;
                 Ok(Some(ServerMessage::Ack(self.ack())))
             }
-            ClientMessage::Heartbeat(heartbeat) => {
-                let heartbeat = heartbeat.checked().map_err(Refusal::Message)?;
-                self.heartbeat(&heartbeat, now);
-                Ok(Some(ServerMessage::HeartbeatAck(self.ack())))
+            ClientMessage::Heartbeat(heartbeat) => self.heartbeat(heartbeat, 0, now),
+            ClientMessage::ExtendedHeartbeat(extended) => {
+                self.heartbeat(extended.heartbeat, extended.conditions, now)
             }
             ClientMessage::Goodbye => {
                 self.intake.farewell(self.host.id);
@@ -99,23 +98,35 @@ impl<'a> Attendant<'a> {
         Ok(())
     }
 
-    fn heartbeat(&mut self, heartbeat: &Heartbeat, now: Timestamp) {
+    fn heartbeat(
+        &mut self,
+        heartbeat: Heartbeat,
+        conditions: u64,
+        now: Timestamp,
+    ) -> Result<Option<ServerMessage>, Refusal> {
+        let heartbeat = heartbeat.checked().map_err(Refusal::Message)?;
         let theirs = Timestamp::from_micros(heartbeat.clock);
         if let Some(verdict) = self.offset.note(theirs, now) {
             self.tell_of_clock(verdict);
         }
-        self.complain(heartbeat);
+        self.complain(&heartbeat);
         let status = Status {
-            traps: heartbeat.traps.clone(),
+            traps: heartbeat.traps,
             traps_wanted: heartbeat.traps_wanted,
             backlog: heartbeat.backlog,
             dropped: heartbeat.dropped,
             clock_offset: self.offset.correction(),
         };
         self.intake.heartbeat(self.host.id, now, status);
+        if conditions & condition::SPOOL == 0 {
+            self.intake.spool_works(self.host.id, now);
+        } else {
+            self.intake.spool_fails(self.host.id, now);
+        }
         if let Some(receipt) = self.receipt {
             self.intake.check(receipt, &self.progress);
         }
+        Ok(Some(ServerMessage::HeartbeatAck(self.ack())))
     }
 
     fn ack(&self) -> Ack {

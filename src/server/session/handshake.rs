@@ -7,7 +7,8 @@ use crate::sanitize;
 use crate::server::session::refusal::Refusal;
 use crate::wire::auth::{self, SecretKey, Side, Transcript};
 use crate::wire::message::{
-    Challenge, ClientMessage, Hello, MAX_NAME, MessageError, ServerMessage, Welcome, decode, encode,
+    Challenge, ClientMessage, ExtendedWelcome, Hello, MAX_NAME, MessageError, ServerMessage,
+    Welcome, capability, decode, encode,
 };
 
 /// The longest version that is shown, in characters.
@@ -39,6 +40,8 @@ pub struct Applicant {
     pub version: String,
     /// Which start of the client it is.
     pub instance: [u8; 16],
+    /// What it can do: bits of [`capability`].
+    capabilities: u64,
     transcript: Transcript,
 }
 
@@ -110,6 +113,7 @@ impl Gate {
             name,
             version,
             instance: greeted.hello.instance,
+            capabilities: greeted.hello.capabilities,
             transcript,
         })
     }
@@ -123,12 +127,21 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Vec<u8>, MessageError> {
         let prove = |secret: &SecretKey| secret.prove(Side::Server, &applicant.transcript);
-        encode(&ServerMessage::Welcome(Welcome {
+        let welcome = Welcome {
             secret: self.secret.as_ref().map(prove),
             acknowledged,
             heartbeat_millis: u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
             clock: now.as_micros(),
-        }))
+        };
+        let understands_more = applicant.capabilities & capability::CONDITIONS != 0;
+        encode(&if understands_more {
+            ServerMessage::ExtendedWelcome(ExtendedWelcome {
+                welcome,
+                capabilities: capability::CONDITIONS,
+            })
+        } else {
+            ServerMessage::Welcome(welcome)
+        })
     }
 }
 

@@ -363,6 +363,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
             ClientMessage::Hello(_)
             | ClientMessage::Proof(_)
             | ClientMessage::Heartbeat(_)
+            | ClientMessage::ExtendedHeartbeat(_)
             | ClientMessage::Goodbye => 0,
         };
         context

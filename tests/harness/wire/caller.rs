@@ -8,7 +8,8 @@ use crate::harness::SECRET;
 use crate::harness::wire::codec::{decode, encode};
 use crate::harness::wire::line::{Line, framed};
 use crate::harness::wire::message::{
-    Ack, Challenge, ClientMessage, Heartbeat, Hello, Hit, Proof, Report, ServerMessage, Welcome,
+    Ack, Challenge, ClientMessage, ExtendedHeartbeat, Heartbeat, Hello, Hit, Proof, Report,
+    ServerMessage, Welcome,
 };
 use crate::harness::wire::proof;
 
@@ -23,6 +24,8 @@ pub struct Caller {
     pub name: String,
     /// Which start of it this is.
     pub instance: u8,
+    /// What it says that it can do.
+    pub capabilities: u64,
 }
 
 /// A handshake in which the server has challenged the caller.
@@ -47,6 +50,7 @@ impl Caller {
             secret: Some(SECRET.to_owned()),
             name: name.to_owned(),
             instance: 7,
+            capabilities: 0,
         }
     }
 
@@ -63,7 +67,7 @@ impl Caller {
             name: self.name.clone(),
             version: "by hand".to_owned(),
             instance: [self.instance; 16],
-            capabilities: 0,
+            capabilities: self.capabilities,
         }
     }
 
@@ -104,7 +108,8 @@ impl Caller {
         let challenged = self.greet(&mut line);
         line.send(&ClientMessage::Proof(self.proof(&challenged)));
         let welcome = match line.receive() {
-            ServerMessage::Welcome(welcome) => welcome,
+            ServerMessage::Welcome(welcome) if self.capabilities == 0 => welcome,
+            ServerMessage::ExtendedWelcome(extended) if self.capabilities != 0 => extended.welcome,
             other => panic!("not welcome: {other:?}"),
         };
         let expected = self.secret.as_deref().map(|secret| {
@@ -150,7 +155,19 @@ impl Visit {
 
     /// Sends a heartbeat, and waits until it was heard.
     pub fn heartbeat(&mut self, heartbeat: Heartbeat) {
-        self.line.send(&ClientMessage::Heartbeat(heartbeat));
+        self.sign_of_life(&ClientMessage::Heartbeat(heartbeat));
+    }
+
+    /// The same with what is wrong with it.
+    pub fn extended_heartbeat(&mut self, heartbeat: Heartbeat, conditions: u64) {
+        self.sign_of_life(&ClientMessage::ExtendedHeartbeat(ExtendedHeartbeat {
+            heartbeat,
+            conditions,
+        }));
+    }
+
+    fn sign_of_life(&mut self, message: &ClientMessage) {
+        self.line.send(message);
         let answer: ServerMessage = self.line.receive();
         assert!(
             matches!(answer, ServerMessage::HeartbeatAck(_)),

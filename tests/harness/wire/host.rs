@@ -11,7 +11,8 @@ use crate::harness::wire::caller::now;
 use crate::harness::wire::codec::{decode, encode};
 use crate::harness::wire::line::{Line, serve};
 use crate::harness::wire::message::{
-    Ack, Challenge, ClientMessage, Heartbeat, Hello, Report, ServerMessage, Welcome,
+    Ack, Challenge, ClientMessage, ExtendedWelcome, Heartbeat, Hello, Report, ServerMessage,
+    Welcome,
 };
 use crate::harness::wire::proof;
 
@@ -84,8 +85,25 @@ impl Host {
         greeted.hello
     }
 
+    /// The same, and tells the client that the server hears conditions.
+    pub fn welcome_extended(&self, line: &mut Line, welcome: &Welcome) {
+        let greeted = self.greet(line);
+        let proof = line.receive_bytes().expect("the client closed");
+        let welcome = self.judge(&greeted, &proof, welcome);
+        line.send(&ServerMessage::ExtendedWelcome(ExtendedWelcome {
+            welcome,
+            capabilities: u64::MAX,
+        }));
+    }
+
     /// Checks what the client proves, and welcomes it.
     pub fn admit(&self, line: &mut Line, greeted: &Greeted, proof: &[u8], welcome: &Welcome) {
+        let welcome = self.judge(greeted, proof, welcome);
+        line.send(&ServerMessage::Welcome(welcome));
+    }
+
+    /// Checks what the client proves; returns a welcome with the server's proof.
+    fn judge(&self, greeted: &Greeted, proof: &[u8], welcome: &Welcome) -> Welcome {
         let proof = match decode(proof).unwrap() {
             ClientMessage::Proof(proof) => proof,
             other => panic!("not a proof: {other:?}"),
@@ -97,10 +115,10 @@ impl Host {
             proof::is_of_identity(key, &greeted.transcript, &proof.identity),
             "the client's signature"
         );
-        line.send(&ServerMessage::Welcome(Welcome {
+        Welcome {
             secret: Some(proof::of_server(&self.stretched(), &greeted.transcript)),
             ..welcome.clone()
-        }));
+        }
     }
 }
 
@@ -136,7 +154,9 @@ pub fn next_report(line: &mut Line) -> Report {
     loop {
         match line.receive() {
             ClientMessage::Report(report) => return report,
-            ClientMessage::Heartbeat(_) => line.send(&ServerMessage::HeartbeatAck(Ack::default())),
+            ClientMessage::Heartbeat(_) | ClientMessage::ExtendedHeartbeat(_) => {
+                line.send(&ServerMessage::HeartbeatAck(Ack::default()));
+            }
             other => panic!("neither a report nor a heartbeat: {other:?}"),
         }
     }

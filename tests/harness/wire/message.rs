@@ -12,6 +12,7 @@ pub enum ClientMessage {
     Report(Report),
     Heartbeat(Heartbeat),
     Goodbye,
+    ExtendedHeartbeat(ExtendedHeartbeat),
 }
 
 /// What a server says.
@@ -22,6 +23,7 @@ pub enum ServerMessage {
     Welcome(Welcome),
     Ack(Ack),
     HeartbeatAck(Ack),
+    ExtendedWelcome(ExtendedWelcome),
 }
 
 /// How far hits have come.
@@ -78,6 +80,12 @@ pub struct Welcome {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtendedWelcome {
+    pub welcome: Welcome,
+    pub capabilities: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     pub first_sequence: u64,
     pub base: u64,
@@ -104,6 +112,12 @@ pub struct Heartbeat {
     pub traps: Vec<u16>,
     pub hits: u64,
     pub dropped: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtendedHeartbeat {
+    pub heartbeat: Heartbeat,
+    pub conditions: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,13 +165,21 @@ impl Coded for ClientMessage {
     }
 
     fn walk(&mut self, visitor: &mut impl Visitor) -> Result<(), Wrong> {
-        const NAMES: [&str; 5] = ["Hello", "Proof", "Report", "Heartbeat", "Goodbye"];
+        const NAMES: [&str; 6] = [
+            "Hello",
+            "Proof",
+            "Report",
+            "Heartbeat",
+            "Goodbye",
+            "ExtendedHeartbeat",
+        ];
         let mut number = match self {
             Self::Hello(_) => 0,
             Self::Proof(_) => 1,
             Self::Report(_) => 2,
             Self::Heartbeat(_) => 3,
             Self::Goodbye => 4,
+            Self::ExtendedHeartbeat(_) => 5,
         };
         visitor.variant("message", &NAMES, &mut number)?;
         if matches!(self, Self::Goodbye) {
@@ -169,6 +191,7 @@ impl Coded for ClientMessage {
                 }),
                 2 => Self::Report(Report::default()),
                 3 => Self::Heartbeat(Heartbeat::default()),
+                5 => Self::ExtendedHeartbeat(ExtendedHeartbeat::default()),
                 _ => Self::Goodbye,
             };
         }
@@ -178,6 +201,10 @@ impl Coded for ClientMessage {
             Self::Report(report) => report.walk(visitor),
             Self::Heartbeat(heartbeat) => heartbeat.walk(visitor),
             Self::Goodbye => Ok(()),
+            Self::ExtendedHeartbeat(extended) => {
+                extended.heartbeat.walk(visitor)?;
+                visitor.unsigned("conditions", 64, &mut extended.conditions)
+            }
         }
     }
 }
@@ -188,13 +215,21 @@ impl Coded for ServerMessage {
     }
 
     fn walk(&mut self, visitor: &mut impl Visitor) -> Result<(), Wrong> {
-        const NAMES: [&str; 5] = ["Refused", "Challenge", "Welcome", "Ack", "HeartbeatAck"];
+        const NAMES: [&str; 6] = [
+            "Refused",
+            "Challenge",
+            "Welcome",
+            "Ack",
+            "HeartbeatAck",
+            "ExtendedWelcome",
+        ];
         let mut number = match self {
             Self::Refused(_) => 0,
             Self::Challenge(_) => 1,
             Self::Welcome(_) => 2,
             Self::Ack(_) => 3,
             Self::HeartbeatAck(_) => 4,
+            Self::ExtendedWelcome(_) => 5,
         };
         visitor.variant("message", &NAMES, &mut number)?;
         if matches!(self, Self::HeartbeatAck(_)) && number != 4 {
@@ -206,6 +241,7 @@ impl Coded for ServerMessage {
                 }),
                 1 => Self::Challenge(Challenge::default()),
                 2 => Self::Welcome(Welcome::default()),
+                5 => Self::ExtendedWelcome(ExtendedWelcome::default()),
                 _ => Self::Ack(Ack::default()),
             };
         }
@@ -214,6 +250,10 @@ impl Coded for ServerMessage {
             Self::Challenge(challenge) => challenge.walk(visitor),
             Self::Welcome(welcome) => welcome.walk(visitor),
             Self::Ack(ack) | Self::HeartbeatAck(ack) => ack.walk(visitor),
+            Self::ExtendedWelcome(extended) => {
+                extended.welcome.walk(visitor)?;
+                visitor.unsigned("capabilities", 64, &mut extended.capabilities)
+            }
         }
     }
 }
