@@ -190,6 +190,7 @@ impl Correlator {
             return;
         }
         let suspect = self.sources.suspect_mut(case.source(), case.zone);
+        let since = suspect.as_ref().map(|suspect| suspect.first_seen);
         let touches = match suspect {
             Some(suspect) => {
                 suspect.standing = Standing::Alerted;
@@ -218,6 +219,9 @@ impl Correlator {
             received: case.now,
         };
         self.incidents.open(&finding, &self.clients, alerts);
+        if let Some(incident) = self.incidents.get_mut(case.key()) {
+            incident.circumstances.source_since = since;
+        }
     }
 
     /// Touches as sightings, in an order that does not depend on which client came first.

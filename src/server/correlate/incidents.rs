@@ -11,13 +11,14 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::event::{ClientId, Timestamp};
+use crate::event::Timestamp;
 use crate::server::alert::{Action, Alert, Detector, Statistic, Subject};
-use crate::server::correlate::clients::Clients;
+use crate::server::correlate::clients::{Clients, Witness};
 use crate::server::correlate::describe::describe;
 use crate::server::correlate::dormant::{Closed, Dormant, FOR_EACH_OPEN, Grounds};
+use crate::server::correlate::doubt::{Doubt, Doubts};
 use crate::server::correlate::incident::{Incident, Memory, Say};
-use crate::server::correlate::severity::{Origin, Witnesses};
+use crate::server::correlate::severity::Origin;
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::table::Fast;
 
@@ -100,7 +101,7 @@ pub struct Incidents {
     /// Those that have changed since alerts were last collected.
     touched: Vec<Key>,
     dormant: Dormant,
-    doubtful: BTreeSet<ClientId>,
+    doubtful: Doubts,
     unopened: u64,
     room_sought: Timestamp,
 }
@@ -141,7 +142,7 @@ impl Incidents {
             timers: BTreeSet::new(),
             touched: Vec::new(),
             dormant: Dormant::new(bound.saturating_mul(FOR_EACH_OPEN), hashes),
-            doubtful: BTreeSet::new(),
+            doubtful: Doubts::default(),
             unopened: 0,
             room_sought: Timestamp::default(),
         }
@@ -199,9 +200,9 @@ impl Incidents {
         room
     }
 
-    /// What this client alone reports is not believed from now on.
-    pub fn doubt(&mut self, client: ClientId) {
-        self.doubtful.insert(client);
+    /// What this witness alone reports is in doubt.
+    pub fn doubt(&mut self, witness: Witness, doubt: Doubt) {
+        self.doubtful.insert(witness, doubt);
     }
 
     /// Opens an incident, or goes on with one that was closed lately.
@@ -252,8 +253,9 @@ impl Incidents {
                 continue;
             };
             let incident = &mut open.incident;
-            incident.circumstances.fleet = clients.len();
-            incident.circumstances.witnesses = witnesses(incident, &self.doubtful);
+            incident.testimony.hear(|client| clients.witness(client));
+            incident.circumstances.fleet = clients.witnesses();
+            incident.circumstances.credit = self.doubtful.credit(incident);
             tell(incident, now, clients, alerts);
             schedule(key, open, self.spans.quiet, &mut self.timers);
         }
@@ -312,8 +314,8 @@ impl Incidents {
             };
             let incident = &mut open.incident;
             if incident.has_news() {
-                incident.told(now);
                 alerts.push(describe(incident, Action::Update, now, clients));
+                incident.told(now);
             }
         }
     }
@@ -427,21 +429,12 @@ fn mark(first: &Sighting) -> Vec<u8> {
     .concat()
 }
 
-fn witnesses(incident: &Incident, doubtful: &BTreeSet<ClientId>) -> Witnesses {
-    let only = incident.clients.only();
-    if only.is_some_and(|client| doubtful.contains(&client)) {
-        Witnesses::Doubtful
-    } else {
-        Witnesses::Credible
-    }
-}
-
 fn tell(incident: &mut Incident, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
     let action = match incident.due(now) {
         Say::Open => Action::Open,
         Say::Update => Action::Update,
         Say::Nothing => return,
     };
-    incident.told(now);
     alerts.push(describe(incident, action, now, clients));
+    incident.told(now);
 }

@@ -21,6 +21,8 @@ pub mod coordinated_scan;
 pub mod degraded;
 pub mod describe;
 pub mod dormant;
+pub mod doubt;
+pub mod exclusive_networks;
 pub mod foresight;
 pub mod frequency;
 pub mod hammering;
@@ -31,6 +33,7 @@ pub mod lateral_movement;
 pub mod lying_client;
 pub mod persistent_source;
 pub mod returning_source;
+pub mod roll_call;
 pub mod severity;
 pub mod sighting;
 pub mod silent_client;
@@ -41,6 +44,7 @@ pub mod subnet_scan;
 pub mod surges;
 pub mod table;
 pub mod tally;
+pub mod testimony;
 pub mod window;
 mod words;
 pub mod zones;
@@ -50,7 +54,7 @@ use std::net::IpAddr;
 
 use crate::config::detectors::Detectors;
 use crate::config::server::{Correlation, ServerSettings};
-use crate::event::{ClientId, Event, Timestamp};
+use crate::event::{ClientId, Clocks, Event, Timestamp};
 use crate::server::alert::{Alert, Detector, Zone};
 use crate::server::correlate::allow::AllowList;
 use crate::server::correlate::by_contact::Contacts;
@@ -129,19 +133,21 @@ impl Correlator {
         let room = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
         let clients = room(limits.clients);
         let heartbeat = limits.heartbeat.get();
+        let mut known = Clients::new(clients, heartbeat.saturating_mul(3));
+        known.share(&settings.nat);
         Self {
             correlation: settings.incidents.correlation,
             detectors: settings.detectors.clone(),
             rules: Rules::new(&settings.detectors),
             allow: AllowList::new(&settings.allow),
             zones: Zones::new(&settings.inside),
-            clients: Clients::new(clients, heartbeat.saturating_mul(3)),
+            clients: known,
             sources: Sources::new(settings.memory.bytes(), secret),
             sides: Sides::new(clients),
             contacts: Contacts::new(clients),
             repeats: Repeats::new(),
             silent: SilentClient::new(settings.detectors.silent_client, heartbeat),
-            health: Health::default(),
+            health: Health::new(secret),
             incidents: Incidents::new(room(limits.incidents), spans(settings), secret.fast()),
         }
     }
@@ -154,6 +160,7 @@ impl Correlator {
         self.rules = Rules::new(&settings.detectors);
         self.allow = AllowList::new(&settings.allow);
         self.zones = Zones::new(&settings.inside);
+        self.clients.share(&settings.nat);
         self.silent.reload(settings.detectors.silent_client);
         self.incidents.reload(spans(settings));
     }
@@ -181,7 +188,7 @@ impl Correlator {
         self.incidents.resume(memories)
     }
 
-    /// Notes that a client has come; says whether there is room for it.
+    /// Notes that a client has come, by the steady clock; says whether there is room for it.
     pub fn welcome(&mut self, client: ClientId, name: &str, now: Timestamp) -> Room {
         self.clients.welcome(client, name, now)
     }
@@ -196,7 +203,7 @@ impl Correlator {
         self.clients.owns(client, traps);
     }
 
-    /// Notes a sign of life of a client.
+    /// Notes a sign of life of a client, by the steady clock.
     pub fn heard(&mut self, client: ClientId, now: Timestamp) {
         self.clients.heard(client, now);
     }
@@ -232,7 +239,7 @@ impl Correlator {
         self.incidents.advance(now, &self.clients, alerts);
         self.look_after_health(now);
         let sighting = Sighting::new(event, self.clients.handle(event.client));
-        let name = || self.clients.name(sighting.client);
+        let name = || self.clients.bare_name(sighting.client);
         if !self.allow.is_empty() && self.allow.hides(&sighting, &name()) {
             return;
         }
@@ -250,16 +257,18 @@ impl Correlator {
         if sight.novelty == Novelty::First && (alone || case.blamed == Blamed::No) {
             self.see_contact(&case, &sight, alerts);
         }
-        self.see_reporter(&case, &sight, alerts);
+        self.see_reporter(&case, alerts);
         self.incidents.collect(now, &self.clients, alerts);
     }
 
     /// Does what is due at `now`: says what was held back, closes what is over, looks for silent
     /// clients and for what is out of order. To be called several times a second.
-    pub fn tick(&mut self, now: Timestamp, alerts: &mut Vec<Alert>) {
+    pub fn tick(&mut self, now: impl Into<Clocks>, alerts: &mut Vec<Alert>) {
+        let clocks = now.into();
+        let now = clocks.wall;
         self.incidents.advance(now, &self.clients, alerts);
         self.silent
-            .tick(now, &mut self.clients, &mut self.incidents, alerts);
+            .tick(clocks, &mut self.clients, &mut self.incidents, alerts);
         self.look_after_health(now);
         self.incidents.collect(now, &self.clients, alerts);
     }

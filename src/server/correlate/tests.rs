@@ -1,6 +1,8 @@
 //! What the engine says of small stories.
 
 mod beyond;
+mod silence;
+mod witnesses;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -50,8 +52,25 @@ impl Story {
 
     #[expect(clippy::too_many_arguments, reason = "they read like a sentence")]
     fn seen(&mut self, second: u64, late: u64, source: &str, client: u8, port: u16, count: u32) {
-        self.sequence += 1;
         self.client(client);
+        self.touched(ClientId([client; 16]), second, late, source, port, count);
+    }
+
+    fn hit_of(&mut self, client: ClientId, second: u64, source: &str, port: u16) {
+        self.touched(client, second, 0, source, port, 1);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they read like a sentence")]
+    fn touched(
+        &mut self,
+        client: ClientId,
+        second: u64,
+        late: u64,
+        source: &str,
+        port: u16,
+        count: u32,
+    ) {
+        self.sequence += 1;
         let hit = Hit {
             first: at(second),
             last: at(second),
@@ -62,7 +81,7 @@ impl Story {
             count: NonZeroU32::new(count).unwrap(),
         };
         let event = Event {
-            client: ClientId([client; 16]),
+            client,
             sequence: self.sequence,
             received: at(second + late),
             at: at(second),

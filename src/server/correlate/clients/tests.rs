@@ -1,5 +1,7 @@
 //! What the engine knows of its clients.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use proptest::prelude::*;
 
