@@ -165,6 +165,11 @@ impl Intake {
         })
     }
 
+    /// What people call a client: with the beginning of its id while others bear its name as well.
+    pub fn client_name(&self, client: ClientId) -> String {
+        self.lock().correlator.client_name(client)
+    }
+
     /// Notes a sign of life of a client.
     pub fn heartbeat(&self, client: ClientId, now: Timestamp, status: Status) {
         let mut state = self.lock();

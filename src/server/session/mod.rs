@@ -304,10 +304,12 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         .gate
         .welcome(applicant, acknowledged, heartbeat, now)?;
     frame::write(link, &welcome)?;
-    let mut attendant = Attendant::new(&context.intake, applicant.id, &applicant.name, progress);
+    // Others may bear the name as well.
+    let name = context.intake.client_name(applicant.id);
+    let mut attendant = Attendant::new(&context.intake, applicant.id, &name, progress);
     let mut message = Vec::new();
     loop {
-        slow_down(applicant, context);
+        slow_down(applicant, &name, context);
         // Three heartbeats: a client that is silent for so long is gone.
         link.set_deadline(clock::monotonic() + heartbeat.saturating_mul(3));
         let heard = frame::read(link, MAX_FRAME, &mut message);
@@ -339,7 +341,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
 }
 
 /// Waits until a client may be read from again.
-fn slow_down(applicant: &Applicant, context: &Context) {
+fn slow_down(applicant: &Applicant, name: &str, context: &Context) {
     let pause = context.allowances.pause(applicant.id, clock::monotonic());
     if pause.is_zero() {
         return;
@@ -347,9 +349,8 @@ fn slow_down(applicant: &Applicant, context: &Context) {
     context.metrics.slowed.one();
     if let Some(left_out) = context.seldom.slowed.line(clock::monotonic()) {
         info!(
-            "client {} reports more than limits.client-rate hits a second, and is read from more \
-             slowly{left_out}",
-            applicant.name
+            "client {name} reports more than limits.client-rate hits a second, and is read from \
+             more slowly{left_out}"
         );
     }
     context.stop.wait(pause);

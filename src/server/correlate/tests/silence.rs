@@ -88,6 +88,52 @@ fn rogues_that_have_reported_take_only_their_own_addresss_places() {
 }
 
 #[test]
+fn many_silent_clients_share_one_incident() {
+    let mut story = Story::new("");
+    (1..=100).for_each(|number| story.client(number));
+    (0..=200).for_each(|second| story.tick(second));
+    let opened = story
+        .alerts
+        .iter()
+        .filter(|alert| alert.action == Action::Open)
+        .count();
+    assert_eq!(opened, ALONE + 1);
+    assert!(story.alerts.len() < 20, "{}", story.alerts.len());
+    let fleet = story
+        .alerts
+        .iter()
+        .rfind(|alert| alert.subject == Subject::Fleet)
+        .unwrap();
+    assert_eq!(fleet.clients.count, 95);
+}
+
+#[test]
+fn a_silent_fleet_is_not_told_of_over_and_over() {
+    let mut story = Story::new("");
+    (1..=20).for_each(|number| story.client(number));
+    (0..=7200).for_each(|second| story.tick(second));
+    let fleet = story
+        .alerts
+        .iter()
+        .filter(|alert| alert.subject == Subject::Fleet)
+        .count();
+    assert!(fleet <= 2, "{:?}", story.told());
+}
+
+#[test]
+fn clients_stopped_on_purpose_do_not_hide_one_that_vanished() {
+    let mut story = Story::new("");
+    (1..=6).for_each(|number| story.client(number));
+    (1..=5).for_each(|number| story.engine.farewell(ClientId([number; 16])));
+    (0..=100).for_each(|second| story.tick(second));
+    let vanished = story
+        .alerts
+        .iter()
+        .find(|alert| alert.subject_name.as_deref() == Some("web-6"));
+    assert_eq!(vanished.unwrap().severity, Severity::Medium);
+}
+
+#[test]
 fn in_an_outage_few_have_an_incident_and_the_others_are_counted_and_named() {
     let mut story = Story::new("");
     (1..=60).for_each(|number| established(&mut story, number));
