@@ -2,6 +2,7 @@
 //!
 //! Everything else takes the time as an argument, so that it can be tested and replayed.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The time of day, which may step.
@@ -14,6 +15,15 @@ pub fn wall() -> SystemTime {
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// The time of day when this was first asked for, and what has passed since. It is as good as the
+/// time of day for telling how long ago something was, and nobody can step it. While the machine
+/// sleeps it stands still.
+pub fn steady() -> SystemTime {
+    static ORIGIN: LazyLock<(SystemTime, Instant)> = LazyLock::new(|| (wall(), monotonic()));
+    let (origin, began) = *ORIGIN;
+    origin.checked_add(since(began)).unwrap_or(origin)
 }
 
 /// How long ago a time was; zero if it is yet to come.

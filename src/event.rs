@@ -97,6 +97,32 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// What time it is, by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// The time of day, which people read, and which may step.
+    pub wall: Timestamp,
+    /// A time that does not step: by it, how long nothing was heard from somebody is measured.
+    pub steady: Timestamp,
+}
+
+impl Clocks {
+    /// The time of day, as it is reckoned now, of a time by the steady clock.
+    pub fn wall_of(self, steady: Timestamp) -> Timestamp {
+        self.wall.before(self.steady.since(steady))
+    }
+}
+
+impl From<Timestamp> for Clocks {
+    /// In a replay the time of the events is both.
+    fn from(time: Timestamp) -> Self {
+        Self {
+            wall: time,
+            steady: time,
+        }
+    }
+}
+
 /// Who a client is: the first 16 bytes of the SHA-256 of its public key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientId(pub [u8; 16]);
@@ -113,6 +139,12 @@ impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
+}
+
+/// A client's name with the beginning of its id, for when others bear the name as well.
+pub fn distinct_name(name: &str, id: ClientId) -> String {
+    let [a, b, c, d, ..] = id.0;
+    format!("{name} ({a:02x}{b:02x}{c:02x}{d:02x})")
 }
 
 /// What stands for everybody who can easily have this address: an IPv4 address for itself, an

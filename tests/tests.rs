@@ -60,6 +60,9 @@ mod shipped;
 /// The protocol, spoken by hand with real clients and servers.
 mod wire;
 
+/// Who is believed, and who is missed.
+mod witnesses;
+
 /// Formats that others rely on, compared with files.
 mod golden;
 

@@ -1,5 +1,7 @@
 //! `vft alerts`, `vft events`, `vft clients`: what a server has stored.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
@@ -13,7 +15,7 @@ use crate::clock;
 use crate::command::print;
 use crate::config::server::{Format, Network};
 use crate::config::state;
-use crate::event::{Event, Timestamp};
+use crate::event::{ClientId, Event, Timestamp, distinct_name};
 use crate::exit::{Failure, Kind};
 use crate::replay::{csv, json};
 use crate::server::store::FILE;
@@ -62,7 +64,8 @@ pub fn events(args: &EventsArgs) -> Result<(), Failure> {
 
 /// Lists clients.
 pub fn clients(args: &ClientsArgs) -> Result<(), Failure> {
-    let clients = open(&args.store)?.clients()?;
+    let reader = open(&args.store)?;
+    let (clients, names) = (reader.clients()?, Names(reader.shared_names()?));
     match args.format {
         Format::Json => print(&lines(
             clients.iter().map(|client| object(client).to_string()),
@@ -73,8 +76,22 @@ pub fn clients(args: &ClientsArgs) -> Result<(), Failure> {
             let header = "NAME                 LAST HEARD        TRAPS                            \
                           MISSING  DROPPED  BACKLOG  VERSION  ADDRESS"
                 .to_owned();
-            let rows = clients.iter().map(|client| row(client, now));
+            let rows = clients.iter().map(|client| row(client, &names, now));
             print(&lines(std::iter::once(header).chain(rows)))
+        }
+    }
+}
+
+/// Names that several clients bear. They are shown with the beginning of the client's id; JSON and CSV
+/// have the whole id in a field of its own.
+struct Names(BTreeSet<String>);
+
+impl Names {
+    fn shown<'a>(&self, id: ClientId, name: &'a str) -> Cow<'a, str> {
+        if self.0.contains(name) {
+            distinct_name(name, id).into()
+        } else {
+            name.into()
         }
     }
 }
@@ -185,6 +202,7 @@ fn write_events(
     limit: u64,
     format: EventFormat,
 ) -> Result<(), Failure> {
+    let names = Names(reader.shared_names()?);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut outcome = match format {
         EventFormat::Csv => csv::write_header(&mut out),
@@ -197,7 +215,10 @@ fn write_events(
         }
         left -= 1;
         outcome = match format {
-            EventFormat::Text => writeln!(out, "{}", event_text(event, name)),
+            EventFormat::Text => {
+                let name = names.shown(event.client, name);
+                writeln!(out, "{}", event_text(event, &name))
+            }
             EventFormat::Json => json::line(event, name)
                 .map_err(io::Error::from)
                 .and_then(|line| writeln!(out, "{line}")),
@@ -250,7 +271,7 @@ fn object(client: &StoredClient) -> Value {
     })
 }
 
-fn row(client: &StoredClient, now: Timestamp) -> String {
+fn row(client: &StoredClient, names: &Names, now: Timestamp) -> String {
     let status = &client.status;
     let ago = humantime::format_duration(std::time::Duration::from_secs(
         now.since(client.last_seen).as_secs(),
@@ -262,7 +283,7 @@ fn row(client: &StoredClient, now: Timestamp) -> String {
     };
     format!(
         "{:<20} {:<17} {:<32} {:>7}  {:>7}  {:>7}  {:<7}  {}",
-        client.name,
+        names.shown(client.id, &client.name),
         heard,
         ports(&status.traps),
         client.missing,

@@ -75,6 +75,7 @@ pub const NAMES: &[&str] = &[
     "min-sources",
     "missed",
     "name",
+    "nat",
     "network",
     "owner",
     "per-hour",

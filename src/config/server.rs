@@ -39,6 +39,8 @@ pub struct ServerSettings {
     pub keep_mib: Mebibytes,
     /// Networks that are the fleet's own, beside the private ones.
     pub inside: Vec<Network>,
+    /// Networks whose addresses many hosts share: behind them clients vouch each for itself.
+    pub nat: Vec<Network>,
     /// What the engine's tables of sources may take up.
     pub memory: Size,
     /// Bounds.
@@ -386,6 +388,7 @@ impl Default for ServerSettings {
             keep: Span::seconds(YEAR),
             keep_mib: Mebibytes::new(8192),
             inside: Vec::new(),
+            nat: Vec::new(),
             memory: Size::mib(256),
             limits: Limits::default(),
             detectors: Detectors::default(),

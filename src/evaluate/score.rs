@@ -320,6 +320,7 @@ mod tests {
             last_seen: BEGIN,
             hits: 1,
             first_contacts: 1,
+            witnesses: 1,
             clients: sampled(Vec::new()),
             ports: sampled(Vec::new()),
             sources: sampled(sources.iter().map(|source| (*source, 1)).collect()),

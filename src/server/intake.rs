@@ -20,7 +20,7 @@ use log::{info, warn};
 
 use crate::clock;
 use crate::config::server::ServerSettings;
-use crate::event::{ClientId, Event, Hit, Timestamp};
+use crate::event::{ClientId, Clocks, Event, Hit, Timestamp};
 use crate::metrics::ServerMetrics;
 use crate::seldom::Seldom;
 use crate::server::alert::{Alert, Issued, json, text};
@@ -154,7 +154,7 @@ impl Intake {
     pub fn welcome(&self, arrival: &Arrival<'_>) -> Option<Progress> {
         let mut state = self.lock();
         let client = arrival.client;
-        if state.correlator.welcome(client, arrival.name, arrival.now) == Room::None {
+        if state.correlator.welcome(client, arrival.name, steady()) == Room::None {
             return None;
         }
         state.correlator.lives_at(client, arrival.address);
@@ -170,10 +170,15 @@ impl Intake {
         })
     }
 
+    /// What people call a client: with the beginning of its id while others bear its name as well.
+    pub fn client_name(&self, client: ClientId) -> String {
+        self.lock().correlator.client_name(client)
+    }
+
     /// Notes a sign of life of a client.
     pub fn heartbeat(&self, client: ClientId, now: Timestamp, status: Status) {
         let mut state = self.lock();
-        state.correlator.heard(client, now);
+        state.correlator.heard(client, steady());
         state.correlator.owns(client, &status.traps);
         self.store.put(Change::Status {
             client,
@@ -230,7 +235,7 @@ impl Intake {
         let fresh = state
             .correlator
             .advance(batch.client, batch.first_sequence, batch.hits.len());
-        state.correlator.heard(batch.client, batch.received);
+        state.correlator.heard(batch.client, steady());
         let (events, refused) = fresh_events(batch, fresh.duplicates);
         let mut alerts = Vec::new();
         state.correlator.events(&events, &mut alerts);
@@ -309,7 +314,11 @@ impl Intake {
     pub fn tick(&self, now: Timestamp) {
         let mut state = self.lock();
         let mut alerts = Vec::new();
-        state.correlator.tick(now, &mut alerts);
+        let clocks = Clocks {
+            wall: now,
+            steady: steady(),
+        };
+        state.correlator.tick(clocks, &mut alerts);
         let records = self.issue(&mut state, alerts);
         self.keep(records);
     }
@@ -384,6 +393,11 @@ impl Intake {
             .lock()
             .expect("a thread has panicked in the correlation engine")
     }
+}
+
+/// The time by which signs of life are measured.
+fn steady() -> Timestamp {
+    clock::steady().into()
 }
 
 /// The events that are new, and how many hits are refused because of their time.

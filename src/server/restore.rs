@@ -67,24 +67,23 @@ pub fn restore(
     // If there is no room for all, it is for those heard from most lately.
     clients.sort_by_key(|client| std::cmp::Reverse(client.last_seen));
     for client in clients {
-        let farewell = if client.farewell {
-            Farewell::Said
-        } else {
-            Farewell::None
-        };
-        let (name, progress, missing) = (client.name, client.progress, client.missing);
         let known = Client {
-            name,
-            heard: now,
-            farewell,
-            progress,
-            missing,
+            since: client.first_seen.min(now),
+            seen: client.last_seen.min(now),
+            farewell: if client.farewell {
+                Farewell::Said
+            } else {
+                Farewell::None
+            },
+            progress: client.progress,
+            missing: client.missing,
             address: client.address.parse().ok(),
             traps: client.status.traps,
+            ..Client::new(&client.name, now)
         };
+        durable.push((client.id, client.progress));
         correlator.remember(client.id, &known);
         addresses.extend(known.address);
-        durable.push((client.id, progress));
     }
     addresses.reverse();
     let open = reader.incidents(Which::Open)?;

@@ -371,12 +371,15 @@ impl HitRecord {
 }
 
 impl Heartbeat {
-    /// The heartbeat itself, if it keeps to its bounds.
-    pub fn checked(self) -> Result<Self, MessageError> {
-        match self.traps.len() {
-            0..=MAX_TRAPS => Ok(self),
-            count => Err(MessageError::TrapCount(count)),
+    /// The heartbeat with each trap once and in order, if it keeps to its bounds.
+    pub fn checked(mut self) -> Result<Self, MessageError> {
+        let count = self.traps.len();
+        if count > MAX_TRAPS {
+            return Err(MessageError::TrapCount(count));
         }
+        self.traps.sort_unstable();
+        self.traps.dedup();
+        Ok(self)
     }
 }
 

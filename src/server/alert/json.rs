@@ -5,8 +5,9 @@
 //! critical),
 //! `confidence` (0–100), `title`, `subject` {`kind`: source, network, port, client, fleet or server; `value`;
 //! `name` for a client, or a source that is one; `zone`, inside or outside, for a source that touches others, or a
-//! network}, `first_seen`, `last_seen`, `hits`, `first_contacts`, `clients`, `ports`,
-//! `sources` (each {`count`; `exact`, false if the count is a lower bound; `sample`, at most 16}),
+//! network}, `first_seen`, `last_seen`, `hits`, `first_contacts`,
+//! `witnesses` (how many addresses of clients stand behind it: clients at one address are one; at most
+//! 256, and 0 if it is not about hits), `clients`, `ports`, `sources` (each {`count`; `exact`, false if the count is a lower bound; `sample`, at most 16}),
 //! `shape` (may be null), `recurrence` (how often it has begun anew), `statistics` (by detector; see
 //! [`MeasureRecord`]), `attack`, `explain`, `allow_hint` (may be null), `notes`. Times are RFC 3339 in UTC with
 //! milliseconds.
@@ -57,6 +58,7 @@ struct Record<'a> {
     hits: u64,
     first_contacts: u64,
     clients: SampledRecord<ClientRecord<'a>>,
+    witnesses: u64,
     ports: SampledRecord<PortRecord>,
     sources: SampledRecord<SourceRecord>,
     shape: Option<&'static str>,
@@ -237,6 +239,7 @@ impl<'a> Record<'a> {
                 name: &client.name,
                 hits,
             }),
+            witnesses: alert.witnesses,
             ports: sampled(&alert.ports, |&port, hits| PortRecord { port, hits }),
             sources: sampled(&alert.sources, |source, hits| SourceRecord {
                 address: source.to_string(),

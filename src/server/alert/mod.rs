@@ -48,6 +48,8 @@ pub struct Alert {
     pub first_contacts: u64,
     /// The clients that saw it.
     pub clients: Sampled<NamedClient>,
+    /// On how many witnesses' word that rests, at least: clients at one address are one.
+    pub witnesses: u64,
     /// The trap ports it touched.
     pub ports: Sampled<u16>,
     /// Where it came from.

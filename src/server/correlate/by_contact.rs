@@ -167,6 +167,7 @@ impl Correlator {
                 .contacts
                 .since(since, explained(self.correlation, &self.incidents)),
             origin: Origin::Elsewhere,
+            source_since: None,
             received: case.now,
         };
         let _opened = self.incidents.open(&finding, &self.clients, alerts);
@@ -207,6 +208,7 @@ impl Correlator {
             statistic,
             evidence: &evidence,
             origin: Origin::Outside,
+            source_since: None,
             received: case.now,
         };
         if self.incidents.open(&finding, &self.clients, alerts) {

@@ -173,6 +173,7 @@ impl Correlator {
             statistic,
             evidence,
             origin: Origin::Elsewhere,
+            source_since: None,
             received: case.now,
         };
         let _opened = self.incidents.open(&finding, &self.clients, alerts);
@@ -192,6 +193,7 @@ impl Correlator {
                 statistic,
                 evidence: &history.evidence(sighting.at, &rule),
                 origin: Origin::Elsewhere,
+                source_since: None,
                 received: case.now,
             };
             self.incidents.open(&finding, &self.clients, alerts);

@@ -193,6 +193,7 @@ impl Correlator {
     /// the finding, if there is a place for it. Whether there was.
     pub fn blame(&mut self, case: &Case, statistic: Statistic, alerts: &mut Vec<Alert>) -> bool {
         let suspect = self.sources.suspect_mut(case.source(), case.zone);
+        let since = suspect.as_ref().map(|suspect| suspect.first_seen);
         let touches = match (suspect, statistic.detector) {
             (
                 Some(suspect),
@@ -214,6 +215,7 @@ impl Correlator {
                 Zone::Inside if self.is_own(&case.sighting) => Origin::Elsewhere,
                 Zone::Inside => Origin::Inside,
             },
+            source_since: since,
             received: case.now,
         };
         let opened = self.incidents.open(&finding, &self.clients, alerts);

@@ -1,11 +1,28 @@
 //! The fleet as the engine knows it: names, progress in the sequences, last signs of life.
+//!
+//! How long nothing was heard from a client is measured by the steady clock, so that nobody who
+//! steps the time of day makes a client seem silent, or hides that it is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+pub mod addresses;
+pub mod handles;
+pub mod liveness;
+pub mod owners;
+pub mod witnesses;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::event::{ClientId, Timestamp, neighbourhood};
+use crate::config::server::Network;
+use crate::event::{ClientId, Timestamp, distinct_name};
+use crate::server::correlate::clients::addresses::Addresses;
+pub use crate::server::correlate::clients::handles::Handle;
+use crate::server::correlate::clients::handles::Handles;
+use crate::server::correlate::clients::liveness::{Liveness, Presence, Rank, Record};
+use crate::server::correlate::clients::owners::Owners;
+pub use crate::server::correlate::clients::witnesses::Witness;
+use crate::server::correlate::clients::witnesses::{DAY, Witnesses};
 use crate::server::correlate::table::Fast;
 
 /// All clients that were ever welcomed, up to a bound.
@@ -15,73 +32,28 @@ pub struct Clients {
     patience: Duration,
     known: BTreeMap<ClientId, (Handle, Client)>,
     handles: Handles,
-    addresses: HashMap<IpAddr, BTreeSet<ClientId>, Fast>,
-    owners: HashMap<u16, u64, Fast>,
+    names: HashMap<String, u32, Fast>,
+    addresses: Addresses,
+    witnesses: Witnesses,
+    owners: Owners,
+    liveness: Liveness,
+    /// Those that were silent and are not any more, or are not known any more.
+    returned: Vec<ClientId>,
 }
 
-/// A client in four bytes: small numbers, used again when a client is forgotten. 0 is nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Handle(pub u32);
-
-impl Handle {
-    /// Its place in a list.
-    pub fn index(self) -> usize {
-        usize::try_from(self.0).unwrap_or(0)
-    }
-}
-
-/// On whose word a hit rests.
-///
-/// Identities are free: whoever owns a host can make as many as they like there. So all clients that
-/// come from one address (IPv6: one /64) are one witness, however many they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Witness {
-    /// Whoever is at this address.
-    Address(IpAddr),
-    /// A client of which nobody knows where it is, as in a replay.
-    Client(ClientId),
-}
-
-/// Who bears which handle.
-#[derive(Debug, Default)]
-struct Handles {
-    bearers: Vec<Option<ClientId>>,
-    of: HashMap<ClientId, Handle, Fast>,
-    free: BTreeSet<Handle>,
-}
-
-impl Handles {
-    fn give(&mut self, id: ClientId) -> Handle {
-        if self.bearers.is_empty() {
-            self.bearers.push(None);
-        }
-        let handle = self.free.pop_first().unwrap_or_else(|| {
-            self.bearers.push(None);
-            Handle(u32::try_from(self.bearers.len() - 1).unwrap_or(0))
-        });
-        if let Some(bearer) = self.bearers.get_mut(handle.index()) {
-            *bearer = Some(id);
-        }
-        self.of.insert(id, handle);
-        handle
-    }
-
-    fn take(&mut self, handle: Handle) {
-        let bearer = self.bearers.get_mut(handle.index());
-        if let Some(id) = bearer.and_then(Option::take) {
-            self.of.remove(&id);
-            self.free.insert(handle);
-        }
-    }
-}
-
-/// What is known of a client.
+/// What is known of a client. Times are those of the steady clock.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// What people call it.
     pub name: String,
-    /// When it was last heard from, by the server's clock.
+    /// When it first came.
+    pub since: Timestamp,
+    /// When it was last heard from.
+    pub seen: Timestamp,
+    /// Since when it is waited for: when it was last heard from, or since the server was away.
     pub heard: Timestamp,
+    /// Whether it is missed.
+    pub presence: Presence,
     /// Whether it said that it stops.
     pub farewell: Farewell,
     /// The last number of its sequence that was taken in; none of it was if 0.
@@ -90,8 +62,54 @@ pub struct Client {
     pub missing: u64,
     /// Where it last came from.
     pub address: Option<IpAddr>,
-    /// The ports of its traps, as it last said.
+    /// The ports of its traps, as it last said, each once and in order.
     pub traps: Vec<u16>,
+}
+
+impl Client {
+    /// A client that has just come for the first time.
+    pub fn new(name: &str, now: Timestamp) -> Self {
+        Self {
+            name: name.to_owned(),
+            since: now,
+            seen: now,
+            heard: now,
+            presence: Presence::Awaited,
+            farewell: Farewell::None,
+            progress: 0,
+            missing: 0,
+            address: None,
+            traps: Vec::new(),
+        }
+    }
+
+    /// How long it was there, from its first sign of life to its last.
+    pub const fn lived(&self) -> Duration {
+        self.seen.since(self.since)
+    }
+
+    /// Whether it is more than somebody who has looked in: it was there for a day, or has reported
+    /// a hit.
+    pub fn is_established(&self) -> bool {
+        self.progress > 0 || self.lived() >= DAY
+    }
+
+    /// Whether it counts as an owner of its traps.
+    fn is_counted(&self) -> bool {
+        self.presence != Presence::Absent
+    }
+
+    const fn rank(&self) -> Rank {
+        Rank {
+            record: if self.progress > 0 {
+                Record::Reported
+            } else {
+                Record::Blank
+            },
+            presence: self.presence,
+            heard: self.heard,
+        }
+    }
 }
 
 /// How a client went away.
@@ -132,116 +150,148 @@ impl Clients {
             patience,
             known: BTreeMap::new(),
             handles: Handles::default(),
-            addresses: HashMap::default(),
-            owners: HashMap::default(),
+            names: HashMap::default(),
+            addresses: Addresses::default(),
+            witnesses: Witnesses::default(),
+            owners: Owners::default(),
+            liveness: Liveness::default(),
+            returned: Vec::new(),
+        }
+    }
+
+    /// Takes up which addresses many hosts share.
+    pub fn share(&mut self, nat: &[Network]) {
+        self.witnesses.share(nat);
+        for (id, (handle, client)) in &self.known {
+            self.witnesses.note(*handle, *id, client);
         }
     }
 
     /// Notes that a client has come. When there is no room, the client not heard from for longest
-    /// is forgotten, unless it is there.
+    /// is forgotten, unless it is there; one that has never reported a hit goes before all that
+    /// have.
     pub fn welcome(&mut self, id: ClientId, name: &str, now: Timestamp) -> Room {
-        if let Some((_, client)) = self.known.get_mut(&id) {
-            name.clone_into(&mut client.name);
-            client.heard = client.heard.max(now);
-            client.farewell = Farewell::None;
+        if self.known.contains_key(&id) {
+            self.rename(id, name);
+            self.heard(id, now);
             return Room::Found;
         }
-        if self.known.len() >= self.bound {
-            let longest = self
-                .known
-                .iter()
-                .min_by_key(|(_, (_, client))| client.heard);
-            let Some((longest, (_, client))) = longest else {
-                return Room::None;
-            };
-            if client.farewell == Farewell::None && now.since(client.heard) <= self.patience {
-                return Room::None;
-            }
-            let longest = *longest;
-            self.forget(longest);
+        if self.known.len() >= self.bound && self.make_room(now) == Room::None {
+            return Room::None;
         }
-        let client = Client {
-            name: name.to_owned(),
-            heard: now,
-            farewell: Farewell::None,
-            progress: 0,
-            missing: 0,
-            address: None,
-            traps: Vec::new(),
+        self.insert(id, Client::new(name, now));
+        Room::Found
+    }
+
+    fn make_room(&mut self, now: Timestamp) -> Room {
+        let longest = [Record::Blank, Record::Reported].map(|record| self.liveness.first(record));
+        let gone = longest.into_iter().flatten().find(|id| {
+            self.get(*id).is_some_and(|client| {
+                client.farewell == Farewell::Said || now.since(client.heard) > self.patience
+            })
+        });
+        let Some(gone) = gone else {
+            return Room::None;
         };
-        self.insert(id, client);
+        self.forget(gone);
         Room::Found
     }
 
     fn insert(&mut self, id: ClientId, client: Client) {
-        let (address, traps) = (client.address, client.traps.clone());
         let handle = self.handles.give(id);
-        let client = Client {
-            address: None,
-            traps: Vec::new(),
-            ..client
-        };
-        self.known.insert(id, (handle, client));
-        self.owns(id, &traps);
-        if let Some(address) = address {
-            self.lives_at(id, address);
+        *self.names.entry(client.name.clone()).or_default() += 1;
+        self.liveness.insert(id, client.rank());
+        if client.is_counted() {
+            self.owners.add(&client.traps);
         }
+        if let Some(address) = client.address {
+            self.addresses.insert(id, address);
+        }
+        self.witnesses.note(handle, id, &client);
+        self.known.insert(id, (handle, client));
     }
 
     fn forget(&mut self, id: ClientId) {
-        self.owns(id, &[]);
-        if let Some((handle, client)) = self.known.remove(&id) {
-            self.handles.take(handle);
-            self.leaves(id, client.address);
+        let Some((handle, client)) = self.known.remove(&id) else {
+            return;
+        };
+        self.drop_name(&client.name);
+        self.liveness.remove(id, client.rank());
+        if client.is_counted() {
+            self.owners.remove(&client.traps);
+        }
+        if client.presence != Presence::Awaited {
+            self.returned.push(id);
+        }
+        if let Some(address) = client.address {
+            self.addresses.remove(id, address);
+        }
+        self.witnesses.forget(handle);
+        self.handles.take(handle);
+    }
+
+    fn rename(&mut self, id: ClientId, name: &str) {
+        let Some((_, client)) = self.known.get_mut(&id) else {
+            return;
+        };
+        if client.name != name {
+            let former = std::mem::replace(&mut client.name, name.to_owned());
+            *self.names.entry(name.to_owned()).or_default() += 1;
+            self.drop_name(&former);
+        }
+    }
+
+    fn drop_name(&mut self, name: &str) {
+        if let Some(bearers) = self.names.get_mut(name) {
+            *bearers -= 1;
+            if *bearers == 0 {
+                self.names.remove(name);
+            }
         }
     }
 
     /// Notes where a client comes from.
     pub fn lives_at(&mut self, id: ClientId, address: IpAddr) {
-        let Some((_, client)) = self.known.get_mut(&id) else {
+        let Some((handle, client)) = self.known.get_mut(&id) else {
             return;
         };
         let before = client.address.replace(address);
-        if before != Some(address) {
-            self.leaves(id, before);
+        self.witnesses.note(*handle, id, client);
+        if let Some(before) = before.filter(|before| *before != address) {
+            self.addresses.remove(id, before);
         }
-        self.addresses.entry(address).or_default().insert(id);
-    }
-
-    fn leaves(&mut self, id: ClientId, address: Option<IpAddr>) {
-        let Some(address) = address else { return };
-        let Some(clients) = self.addresses.get_mut(&address) else {
-            return;
-        };
-        clients.remove(&id);
-        if clients.is_empty() {
-            self.addresses.remove(&address);
-        }
+        self.addresses.insert(id, address);
     }
 
     /// The client at an address. Where several are, as behind a NAT, nobody can tell which one.
     pub fn at(&self, address: IpAddr) -> Option<ClientId> {
-        let clients = self.addresses.get(&address)?;
-        clients.first().copied().filter(|_| clients.len() == 1)
+        self.addresses.only(address)
     }
 
     /// Whether some client comes from this address.
     pub fn is_home(&self, address: IpAddr) -> bool {
-        self.addresses.contains_key(&address)
+        self.addresses.is_taken(address)
     }
 
     /// Whether this client comes from this address.
     pub fn is_home_of(&self, id: ClientId, address: IpAddr) -> bool {
-        let clients = self.addresses.get(&address);
-        clients.is_some_and(|clients| clients.contains(&id))
+        self.addresses.holds(id, address)
     }
 
     /// On whose word it rests what this client reports.
     pub fn witness(&self, id: ClientId) -> Witness {
-        let address = self.get(id).and_then(|client| client.address);
-        address.map_or(Witness::Client(id), |address| {
-            Witness::Address(neighbourhood(address))
-        })
+        self.witness_of(self.handle(id))
+            .unwrap_or(Witness::Client(id))
+    }
+
+    /// The same by the client's handle; `None` if it is not known.
+    pub fn witness_of(&self, handle: Handle) -> Option<Witness> {
+        self.witnesses.of(handle)
+    }
+
+    /// How many witnesses all clients are.
+    pub fn witnesses(&self) -> usize {
+        self.witnesses.len()
     }
 
     /// Notes which traps a client holds.
@@ -252,22 +302,20 @@ impl Clients {
         if client.traps == traps {
             return;
         }
-        for port in std::mem::replace(&mut client.traps, traps.to_vec()) {
-            if let Some(owners) = self.owners.get_mut(&port) {
-                *owners -= 1;
-                if *owners == 0 {
-                    self.owners.remove(&port);
-                }
-            }
-        }
-        for port in traps {
-            *self.owners.entry(*port).or_default() += 1;
+        let mut traps = traps.to_vec();
+        traps.sort_unstable();
+        traps.dedup();
+        let before = std::mem::replace(&mut client.traps, traps);
+        if client.is_counted() {
+            self.owners.remove(&before);
+            self.owners.add(&client.traps);
         }
     }
 
-    /// How many clients hold a trap on this port, as far as they have said.
+    /// How many clients hold a trap on this port, as far as they have said. Those that have been
+    /// silent for a day do not count.
     pub fn owners(&self, port: u16) -> u64 {
-        self.owners.get(&port).copied().unwrap_or(0)
+        self.owners.of(port)
     }
 
     /// How many clients are known.
@@ -277,33 +325,46 @@ impl Clients {
 
     /// A client's handle.
     pub fn handle(&self, id: ClientId) -> Handle {
-        self.handles.of.get(&id).copied().unwrap_or_default()
+        self.handles.of(id)
     }
 
     /// Who bears a handle.
     pub fn bearer(&self, handle: Handle) -> Option<ClientId> {
-        self.handles.bearers.get(handle.index()).copied().flatten()
+        self.handles.bearer(handle)
     }
 
     /// Takes up a client as it was before a restart, if there is room.
     pub fn remember(&mut self, id: ClientId, client: &Client) {
         if self.known.len() < self.bound && !self.known.contains_key(&id) {
-            self.insert(id, client.clone());
+            let mut client = client.clone();
+            client.traps.sort_unstable();
+            client.traps.dedup();
+            self.insert(id, client);
         }
     }
 
     /// Notes that a client was silent since `heard`, before a restart.
     pub fn silent_since(&mut self, id: ClientId, heard: Timestamp) {
-        if let Some((_, client)) = self.known.get_mut(&id) {
+        self.change(id, |client| {
             client.heard = heard;
-        }
+            client.presence = Presence::Silent;
+        });
     }
 
     /// Notes a sign of life.
     pub fn heard(&mut self, id: ClientId, now: Timestamp) {
-        if let Some((_, client)) = self.known.get_mut(&id) {
+        let presence = self.get(id).map(|client| client.presence);
+        if presence.is_some_and(|presence| presence != Presence::Awaited) {
+            self.returned.push(id);
+            self.set_presence(id, Presence::Awaited);
+        }
+        self.change(id, |client| {
+            client.seen = client.seen.max(now);
             client.heard = client.heard.max(now);
             client.farewell = Farewell::None;
+        });
+        if let Some((handle, client)) = self.known.get(&id) {
+            self.witnesses.note(*handle, id, client);
         }
     }
 
@@ -314,38 +375,96 @@ impl Clients {
         }
     }
 
+    /// Finds a client that is still awaited and was not heard from for longer than `patience`, and
+    /// takes it for silent from now on.
+    pub fn next_silent(&mut self, now: Timestamp, patience: Duration) -> Option<ClientId> {
+        let id = self
+            .liveness
+            .before(Presence::Awaited, now.before(patience))?;
+        self.set_presence(id, Presence::Silent);
+        Some(id)
+    }
+
+    /// Those that were silent and have come back, or were forgotten, since the last call.
+    pub fn returned(&mut self) -> Vec<ClientId> {
+        std::mem::take(&mut self.returned)
+    }
+
+    /// Takes those for absent that have been silent for a day.
+    pub fn dismiss(&mut self, now: Timestamp) {
+        while let Some(id) = self.liveness.before(Presence::Silent, now.before(DAY)) {
+            self.set_presence(id, Presence::Absent);
+        }
+    }
+
+    fn set_presence(&mut self, id: ClientId, presence: Presence) {
+        let Some((_, client)) = self.known.get(&id) else {
+            return;
+        };
+        let (counted, counts) = (client.is_counted(), presence != Presence::Absent);
+        if counted && !counts {
+            self.owners.remove(&client.traps);
+        } else if counts && !counted {
+            self.owners.add(&client.traps);
+        }
+        self.change(id, |client| client.presence = presence);
+    }
+
+    /// Changes what is known of a client, and its place in the order.
+    fn change(&mut self, id: ClientId, change: impl FnOnce(&mut Client)) {
+        let Some((_, client)) = self.known.get_mut(&id) else {
+            return;
+        };
+        let before = client.rank();
+        change(client);
+        let rank = client.rank();
+        if rank != before {
+            self.liveness.remove(id, before);
+            self.liveness.insert(id, rank);
+        }
+    }
+
     /// Notes that `count` hits numbered from `first` have come, and says what is new in them.
     pub fn advance(&mut self, id: ClientId, first: u64, count: usize) -> Fresh {
         let length = u64::try_from(count).unwrap_or(u64::MAX);
         let last = first.saturating_add(length).saturating_sub(1);
-        let Some((_, client)) = self.known.get_mut(&id) else {
+        let Some(known) = self.get(id).map(|client| client.progress) else {
             return Fresh {
                 duplicates: 0,
                 gap: None,
                 up_to: last,
             };
         };
-        let known = client.progress;
         let next = known.saturating_add(1);
         // Where a client begins is not known at first, so a first report has no gap before it.
         let gap = (known > 0 && first > next).then(|| next..=first.saturating_sub(1));
-        if let Some(gap) = &gap {
-            client.missing = client.missing.saturating_add(gap.end() - gap.start() + 1);
-        }
-        client.progress = known.max(last);
+        let missing = gap.as_ref().map_or(0, |gap| gap.end() - gap.start() + 1);
+        let up_to = known.max(last);
+        self.change(id, |client| {
+            client.missing = client.missing.saturating_add(missing);
+            client.progress = up_to;
+        });
         let duplicates = next.saturating_sub(first).min(length);
         Fresh {
             duplicates: usize::try_from(duplicates).unwrap_or(count),
             gap,
-            up_to: client.progress,
+            up_to,
         }
     }
 
-    /// What people call a client.
+    /// What people call a client: with the beginning of its id while others bear its name as well.
     pub fn name(&self, id: ClientId) -> String {
-        self.known
-            .get(&id)
-            .map_or_else(|| id.to_string(), |(_, client)| client.name.clone())
+        let name = self.bare_name(id);
+        match self.get(id).and_then(|client| self.names.get(&client.name)) {
+            Some(2..) => distinct_name(&name, id),
+            Some(_) | None => name,
+        }
+    }
+
+    /// The name that a client has given itself, whoever else bears it.
+    pub fn bare_name(&self, id: ClientId) -> String {
+        self.get(id)
+            .map_or_else(|| id.to_string(), |client| client.name.clone())
     }
 
     /// A client, if it is known.
@@ -353,123 +472,18 @@ impl Clients {
         self.known.get(&id).map(|(_, client)| client)
     }
 
-    /// All clients.
-    pub fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
-        self.known.iter().map(|(id, (_, client))| (*id, client))
-    }
-
-    /// Takes all clients as just heard from: the server itself was away.
+    /// Takes all clients that are not missed as just heard from: the server itself was away.
     pub fn forgive(&mut self, now: Timestamp) {
-        for (_, client) in self.known.values_mut() {
-            client.heard = client.heard.max(now);
+        let awaited = self
+            .known
+            .iter()
+            .filter(|(_, (_, client))| client.presence == Presence::Awaited && client.heard < now);
+        let awaited: Vec<_> = awaited.map(|(id, _)| *id).collect();
+        for id in awaited {
+            self.change(id, |client| client.heard = now);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const ID: ClientId = ClientId([1; 16]);
-
-    fn clients() -> Clients {
-        let mut clients = Clients::new(2, Duration::ZERO);
-        let _room = clients.welcome(ID, "web-1", Timestamp::default());
-        clients
-    }
-
-    #[test]
-    fn of_several_clients_at_one_address_none_is_named() {
-        let mut clients = clients();
-        let (other, nat) = (ClientId([2; 16]), IpAddr::from([192, 0, 2, 1]));
-        let _room = clients.welcome(other, "web-2", Timestamp::default());
-        clients.lives_at(ID, nat);
-        assert_eq!(clients.at(nat), Some(ID));
-        clients.lives_at(other, nat);
-        assert_eq!(clients.at(nat), None);
-        assert!(clients.is_home(nat) && clients.is_home_of(other, nat));
-        clients.lives_at(ID, [192, 0, 2, 2].into());
-        assert_eq!(clients.at(nat), Some(other));
-        assert!(!clients.is_home_of(ID, nat));
-    }
-
-    #[test]
-    fn clients_at_one_address_are_one_witness() {
-        let mut clients = clients();
-        let other = ClientId([2; 16]);
-        let _room = clients.welcome(other, "web-2", Timestamp::default());
-        assert_eq!(clients.witness(ID), Witness::Client(ID));
-        clients.lives_at(ID, "2001:db8::1".parse().unwrap());
-        clients.lives_at(other, "2001:db8::2".parse().unwrap());
-        assert_eq!(clients.witness(ID), clients.witness(other));
-        clients.lives_at(other, [192, 0, 2, 1].into());
-        assert_ne!(clients.witness(ID), clients.witness(other));
-    }
-
-    #[test]
-    fn what_came_twice_is_not_new() {
-        let mut clients = clients();
-        assert_eq!(
-            clients.advance(ID, 1, 3),
-            Fresh {
-                duplicates: 0,
-                gap: None,
-                up_to: 3
-            }
-        );
-        assert_eq!(
-            clients.advance(ID, 1, 3),
-            Fresh {
-                duplicates: 3,
-                gap: None,
-                up_to: 3
-            }
-        );
-        assert_eq!(
-            clients.advance(ID, 2, 4),
-            Fresh {
-                duplicates: 2,
-                gap: None,
-                up_to: 5
-            }
-        );
-    }
-
-    #[test]
-    fn what_never_came_is_a_gap() {
-        let mut clients = clients();
-        assert_eq!(clients.advance(ID, 41, 1).gap, None);
-        assert_eq!(clients.advance(ID, 45, 1).gap, Some(42..=44));
-        assert_eq!(clients.get(ID).unwrap().missing, 3);
-    }
-
-    #[test]
-    fn the_client_not_heard_from_for_longest_is_forgotten_first() {
-        let mut clients = clients();
-        let _room = clients.welcome(ClientId([2; 16]), "web-2", Timestamp::from_micros(2));
-        let _room = clients.welcome(ClientId([3; 16]), "web-3", Timestamp::from_micros(3));
-        assert!(clients.get(ID).is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn however_reports_overlap_each_number_is_new_once(
-            reports in prop::collection::vec((0..20_u64, 1..10_usize), 1..40)
-        ) {
-            let mut clients = clients();
-            let mut taken = BTreeSet::new();
-            let mut sent = 1;
-            for (back, count) in reports {
-                let first = sent - back.min(sent - 1);
-                let fresh = clients.advance(ID, first, count);
-                for number in first + fresh.duplicates as u64..first + count as u64 {
-                    prop_assert!(taken.insert(number), "{number} was new twice");
-                }
-                sent = sent.max(first + count as u64);
-                prop_assert_eq!(fresh.up_to, sent - 1);
-            }
-            prop_assert_eq!(taken.len() as u64, sent - 1);
-        }
-    }
-}
+mod tests;

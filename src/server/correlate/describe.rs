@@ -8,16 +8,20 @@ use crate::server::alert::{
 };
 use crate::server::correlate::clients::{Clients, Farewell};
 use crate::server::correlate::incident::Incident;
-use crate::server::correlate::severity::{Origin, Witnesses};
+use crate::server::correlate::severity::{Credit, Origin};
 use crate::server::correlate::tally::MAX_CONTACTS;
 use crate::server::correlate::words::{Words, span};
 
 /// The alert that says `action` of `incident`.
 pub fn describe(incident: &Incident, action: Action, now: Timestamp, clients: &Clients) -> Alert {
-    let named = incident.clients.sampled(|id| NamedClient {
+    let name = |id| NamedClient {
         id,
         name: clients.name(id),
-    });
+    };
+    let named = match (incident.opened_by, incident.subject) {
+        (Detector::SilentClient, Subject::Fleet) => incident.roll_call.sampled(name),
+        (_, _) => incident.clients.sampled(name),
+    };
     let ports = incident.ports.sampled(|port| port);
     let sources = incident.sources.sampled(|source| source);
     let words = Words {
@@ -54,6 +58,7 @@ pub fn describe(incident: &Incident, action: Action, now: Timestamp, clients: &C
         last_seen: incident.last_seen,
         hits: incident.hits,
         first_contacts: incident.contacts.count(),
+        witnesses: u64::try_from(incident.testimony.count()).unwrap_or(u64::MAX),
         shape: incident.shape(),
         recurrence: incident.recurrence,
         statistics: incident.statistics.values().copied().collect(),
@@ -85,21 +90,21 @@ fn stopped_on_purpose(incident: &Incident, clients: &Clients) -> bool {
 }
 
 /// Nothing legitimate uses a trap, so even one triple is a fact; that it is meant grows with the
-/// distinct traps that were touched. What decides beside them is how many detectors agree, so
+/// distinct traps that were touched, those of clients at one address counted once for each port. What decides beside them is how many detectors agree, so
 /// these are steps and not probabilities.
 fn confidence(incident: &Incident) -> u8 {
     if incident.opened_by.is_about_health() {
         return 90;
     }
-    let by_contacts = match incident.contacts.count() {
+    let by_contacts = match incident.testimony.accounts() {
         0 | 1 => 40,
         2 => 60,
         3 | 4 => 80,
         _ => 95,
     };
-    match incident.circumstances.witnesses {
-        Witnesses::Credible => by_contacts,
-        Witnesses::Doubtful => 20,
+    match incident.circumstances.credit {
+        Credit::Full => by_contacts,
+        Credit::Doubtful { .. } => 20,
     }
 }
 
@@ -155,16 +160,36 @@ fn allow_hint(incident: &Incident, ports: &Sampled<u16>) -> Option<String> {
     ))
 }
 
+/// How many addresses stand behind its clients, where that is fewer.
+fn reporters(incident: &Incident, clients: u64) -> Vec<String> {
+    let witnesses = u64::try_from(incident.testimony.count()).unwrap_or(u64::MAX);
+    if incident.hits == 0 || witnesses > 1 && witnesses >= clients {
+        return Vec::new();
+    }
+    let single = (witnesses <= 1).then(|| "single reporter".to_owned());
+    let shared = match (clients, witnesses) {
+        (0 | 1, _) => None,
+        (_, 1) => Some(format!("{clients} clients at one address report it")),
+        (_, _) => Some(format!(
+            "{clients} clients report it, but they count as {witnesses} witnesses: some share an \
+             address"
+        )),
+    };
+    single.into_iter().chain(shared).collect()
+}
+
 /// Hits that come later than this are worth a note.
 const LATE: Duration = Duration::from_secs(60);
 
 fn notes(incident: &Incident, named: &Sampled<NamedClient>, clients: &Clients) -> Vec<String> {
     let mut notes = Vec::new();
-    if incident.hits > 0 && named.count == 1 {
-        notes.push("single reporter".to_owned());
-    }
-    if incident.circumstances.witnesses == Witnesses::Doubtful {
-        notes.push("the only client that reports it is not to be relied on".to_owned());
+    notes.extend(reporters(incident, named.count));
+    if let Credit::Doubtful { until } = incident.circumstances.credit {
+        notes.push(format!(
+            "in doubt: its only reporter also reports far more networks that nobody else sees than \
+             the others do; what it reports of new sources counts in full again from {until}, \
+             unless that goes on"
+        ));
     }
     if incident.lateness >= LATE {
         let late = span(incident.lateness);

@@ -33,7 +33,7 @@ impl Correlator {
         let prospects: Vec<_> = events
             .filter_map(|event| {
                 let sighting = Sighting::new(event, self.clients.handle(event.client));
-                let name = || self.clients.name(sighting.client);
+                let name = || self.clients.bare_name(sighting.client);
                 if !self.allow.is_empty() && self.allow.covers(&sighting, &name()) {
                     return None;
                 }

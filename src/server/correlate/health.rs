@@ -6,18 +6,16 @@ use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Alert, Detector, Measure, Statistic, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::by_source::Case;
-use crate::server::correlate::clients::Handle;
 use crate::server::correlate::degraded::{self, Counts};
 use crate::server::correlate::incident::Incident;
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::lost_findings::LostFindings;
-use crate::server::correlate::lying_client::{Reports, SourceIs};
+use crate::server::correlate::lying_client::Reports;
 use crate::server::correlate::sighting::Sighting;
-use crate::server::correlate::sources::Novelty;
-use crate::server::correlate::sources::tier::{Arrival, Sight};
+use crate::server::correlate::sources::hash::Secret;
 
 /// What is known of how vft does.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
     reports: Reports,
     counts: Counts,
@@ -26,32 +24,38 @@ pub struct Health {
     looked: Timestamp,
 }
 
+impl Health {
+    /// Nothing is known yet. Networks are counted by hashes with this secret.
+    pub fn new(secret: Secret) -> Self {
+        Self {
+            reports: Reports::new(secret),
+            counts: Counts::default(),
+            lost: LostFindings::default(),
+            looked: Timestamp::default(),
+        }
+    }
+}
+
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(60);
 
 impl Correlator {
     /// Looks at an event from the side of who reports it.
-    pub fn see_reporter(&mut self, case: &Case, sight: &Sight, alerts: &mut Vec<Alert>) {
-        let source = match (sight.arrival, sight.place, sight.novelty) {
-            (Arrival::Newcomer | Arrival::Displacing(_), _, _)
-            | (Arrival::None, None, Novelty::First) => SourceIs::New,
-            (Arrival::None, Some(_), _) | (Arrival::None, None, Novelty::Repeat) => SourceIs::Known,
-        };
-        // Of clients for which there was no room nobody knows who reports what.
+    pub fn see_reporter(&mut self, case: &Case, alerts: &mut Vec<Alert>) {
         let Sighting { client, handle, .. } = case.sighting;
-        if handle == Handle::default() {
+        // Of clients for which there was no room nobody knows who reports what.
+        let Some(witness) = self.clients.witness_of(handle) else {
             return;
-        }
+        };
         let found = self.health.reports.add(
-            handle,
-            case.sighting.count,
-            source,
+            witness,
+            case.sighting.source,
             case.now,
             &self.detectors.lying_client,
         );
-        if let Some(statistic) = found {
-            self.incidents.doubt(client);
-            self.complain(Subject::Client(client), statistic, None, case.now);
+        if let Some(flood) = found {
+            self.incidents.doubt(witness, flood.doubt);
+            self.complain(Subject::Client(client), flood.statistic, None, case.now);
             self.incidents.collect(case.now, &self.clients, alerts);
         }
     }

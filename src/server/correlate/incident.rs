@@ -17,9 +17,11 @@ use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Detector, Severity, Shape, Statistic, Subject};
 use crate::server::correlate::dormant::Closed;
 use crate::server::correlate::incidents::Key;
+use crate::server::correlate::roll_call::RollCall;
 use crate::server::correlate::severity::{Circumstances, severity_of};
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::tally::{Contacts, Tally};
+use crate::server::correlate::testimony::Testimony;
 
 /// An incident that is open.
 #[derive(Clone, Debug)]
@@ -44,6 +46,10 @@ pub struct Incident {
     pub hits: u64,
     /// Its hits by client.
     pub clients: Tally<ClientId>,
+    /// On whose word it rests.
+    pub testimony: Testimony,
+    /// The clients that are silent together, if it is about the fleet's silence.
+    pub roll_call: RollCall,
     /// Its hits by trap port.
     pub ports: Tally<u16>,
     /// Its hits by source address.
@@ -147,6 +153,8 @@ impl Incident {
             heard: at,
             hits: 0,
             clients: Tally::default(),
+            testimony: Testimony::default(),
+            roll_call: RollCall::default(),
             ports: Tally::default(),
             sources: Tally::default(),
             contacts: Contacts::default(),
@@ -182,10 +190,13 @@ impl Incident {
         self.first_seen = self.first_seen.min(sighting.at);
         self.last_seen = self.last_seen.max(sighting.at);
         self.hits = self.hits.saturating_add(count);
-        self.clients.add(sighting.client, count);
+        let reported_by_new = self.clients.add(sighting.client, count);
         self.ports.add(sighting.port, count);
         self.sources.add(sighting.source, count);
-        self.contacts.add(triple(sighting));
+        let new = self.contacts.add(triple(sighting));
+        if reported_by_new || new {
+            self.testimony.add(sighting);
+        }
     }
 
     /// Notes that a detector has tripped; only the first time counts.
@@ -266,7 +277,9 @@ impl Incident {
         let gist = self.gist();
         let worth = self.restated != *restated
             || match (self.opened_by, *alerts) {
-                (Detector::SilentClient, _) => gist.clients != what.clients,
+                (Detector::SilentClient, _) => {
+                    gist.clients != what.clients || self.roll_call.has_news()
+                }
                 (_, 0 | 1) => gist != *what,
                 (_, _) => gist.matters(what),
             };
@@ -339,6 +352,7 @@ impl Incident {
             what: self.gist(),
             restated: self.restated,
         };
+        self.roll_call.told();
     }
 
     /// When it will have been quiet for so long that it is over: `quiet`, or four times the mean
@@ -355,10 +369,16 @@ impl Incident {
         by_gaps.max(self.heard.after(quiet))
     }
 
+    /// The clients that saw it, or that are silent, as far as they are told apart.
+    fn reporters(&self) -> usize {
+        let missed = usize::try_from(self.roll_call.missed()).unwrap_or(usize::MAX);
+        self.clients.count().max(missed)
+    }
+
     fn gist(&self) -> Gist {
         Gist {
             hits: self.hits,
-            clients: self.clients.count(),
+            clients: self.reporters(),
             ports: self.ports.count(),
             detectors: self.statistics.len(),
             severity: self.severity(),

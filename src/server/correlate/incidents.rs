@@ -12,21 +12,21 @@ pub mod places;
 mod resume;
 mod timers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::Duration;
 
-use crate::event::{ClientId, Timestamp};
+use crate::event::Timestamp;
 use crate::server::alert::{Action, Alert, Detector};
-use crate::server::correlate::clients::Clients;
+use crate::server::correlate::clients::{Clients, Witness};
 use crate::server::correlate::describe::describe;
 use crate::server::correlate::dormant::{Closed, Dormant, FOR_EACH_OPEN};
+use crate::server::correlate::doubt::{Doubt, Doubts};
 use crate::server::correlate::incident::{Incident, Say};
 pub use crate::server::correlate::incidents::finding::Finding;
 pub use crate::server::correlate::incidents::key::Key;
-use crate::server::correlate::incidents::places::{Credence, Place, Places, Rank};
+use crate::server::correlate::incidents::places::{Place, Places};
 use crate::server::correlate::incidents::timers::{Timers, ends};
-use crate::server::correlate::severity::Witnesses;
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::table::Fast;
 
@@ -41,7 +41,7 @@ pub struct Incidents {
     /// Those that have changed since alerts were last collected.
     touched: Vec<Key>,
     dormant: Dormant,
-    doubtful: BTreeSet<ClientId>,
+    doubtful: Doubts,
     turnover: Turnover,
 }
 
@@ -64,8 +64,6 @@ struct Open {
     incident: Incident,
     wake: Option<Timestamp>,
     place: Option<Place>,
-    /// So many clients had reported it when it was last looked at who they are.
-    reporters: usize,
 }
 
 /// How incidents hang together over time.
@@ -90,7 +88,7 @@ impl Incidents {
             timers: Timers::default(),
             touched: Vec::new(),
             dormant: Dormant::new(bound.saturating_mul(FOR_EACH_OPEN), hashes),
-            doubtful: BTreeSet::new(),
+            doubtful: Doubts::default(),
             turnover: Turnover::default(),
         }
     }
@@ -148,9 +146,10 @@ impl Incidents {
         &self.places
     }
 
-    /// What this client alone reports is not believed from now on: it gives way to anything else.
-    pub fn doubt(&mut self, client: ClientId) {
-        if !self.doubtful.insert(client) {
+    /// What this witness alone reports is in doubt from now on, as far as it is a part of the flood:
+    /// it gives way to anything else.
+    pub fn doubt(&mut self, witness: Witness, doubt: Doubt) {
+        if !self.doubtful.insert(witness, doubt) {
             return;
         }
         for key in self.keys() {
@@ -160,12 +159,9 @@ impl Incidents {
             else {
                 continue;
             };
-            let only = incident.clients.only() == Some(client);
-            if let Some(place) = place.as_mut().filter(|_| only) {
-                let rank = Rank {
-                    credence: Credence::Doubted,
-                    ..place.rank
-                };
+            if let Some(place) = place.as_mut().filter(|place| place.holder == witness) {
+                incident.circumstances.credit = self.doubtful.credit(incident);
+                let rank = finding::rank(incident, place.rank.conduct);
                 self.places.update(key, place, rank, incident.heard);
             }
         }
@@ -178,7 +174,6 @@ impl Incidents {
 
     fn insert(&mut self, key: Key, incident: Incident, place: Option<Place>) {
         let open = Open {
-            reporters: incident.clients.count(),
             incident,
             wake: None,
             place,
@@ -198,11 +193,10 @@ impl Incidents {
                 incident,
                 wake,
                 place,
-                reporters,
             } = &mut **open;
             appraise(incident, &self.doubtful, clients);
             if let Some(place) = place {
-                let rank = finding::rank(incident, place, reporters, clients);
+                let rank = finding::rank(incident, place.rank.conduct);
                 self.places.update(key, place, rank, incident.heard);
             }
             tell(incident, now, clients, alerts);
@@ -269,8 +263,8 @@ impl Incidents {
             };
             let incident = &mut open.incident;
             if incident.has_news() {
-                incident.told(now);
                 alerts.push(describe(incident, Action::Update, now, clients));
+                incident.told(now);
             }
         }
     }
@@ -284,14 +278,10 @@ impl Incidents {
 }
 
 /// Notes what bears on how much an incident matters.
-fn appraise(incident: &mut Incident, doubtful: &BTreeSet<ClientId>, clients: &Clients) {
-    let only = incident.clients.only();
-    incident.circumstances.fleet = clients.len();
-    incident.circumstances.witnesses = if only.is_some_and(|client| doubtful.contains(&client)) {
-        Witnesses::Doubtful
-    } else {
-        Witnesses::Credible
-    };
+fn appraise(incident: &mut Incident, doubtful: &Doubts, clients: &Clients) {
+    incident.testimony.hear(|client| clients.witness(client));
+    incident.circumstances.fleet = clients.witnesses();
+    incident.circumstances.credit = doubtful.credit(incident);
 }
 
 fn tell(incident: &mut Incident, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
@@ -300,6 +290,6 @@ fn tell(incident: &mut Incident, now: Timestamp, clients: &Clients, alerts: &mut
         Say::Update => Action::Update,
         Say::Nothing => return,
     };
-    incident.told(now);
     alerts.push(describe(incident, action, now, clients));
+    incident.told(now);
 }

@@ -1,93 +1,154 @@
-//! `lying-client`: a client whose reports are out of all proportion.
+//! `lying-client`: a client that reports, out of all proportion, sources that nobody else sees.
 //!
-//! Whoever owns one client host can have it report whatever hits it likes. So a client is told of
-//! that reports, within an hour, `factor` (10) times what all but one in a hundred clients
-//! reported in the hour before, or that brings more than `share` (1/8) of all sources new within
-//! the hour. It may also be honest and under attack; either way what it alone reports is then not
-//! taken for more than low, for as long as the server runs.
+//! Whoever owns one client host can have it report whatever hits it likes. Many hits of few sources
+//! are no sign of that: anybody can connect a thousand times to a trap of an honest host. Sources
+//! that are made up are new to everybody else, and there must be many of them to be of use. So
+//! networks are counted, not hits: those that a witness alone reports within the hour
+//! ([`ExclusiveNetworks`]). It is found that reports [`MANY`] or more, and `factor` (10) times as many
+//! as all but one in ten reported in the hour before, and as itself on average over its past
+//! day, and more than `share` (1/8) of all such networks.
 //!
-//! An hour must have brought a thousand hits or new sources of the client before it counts, and
-//! there must be eight clients that report anything: else there is nothing to compare it with.
+//! It may also be honest and under attack from as many networks. What it alone reports about sources
+//! first seen since the flood began is then low, until an hour after the last network that was too
+//! many ([`Doubt`]): at most two hours after the flood has ended, since counting begins anew with
+//! each hour.
+//!
+//! There must be eight witnesses that report anything: else there is nothing to compare it with.
+//! Hits that lie a day ahead, and numbers that leave a gap, are no sign of a lie: a clock that was
+//! wrong at the start, and a spool that was full, do the same.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::config::detectors::LyingClient;
 use crate::event::Timestamp;
 use crate::server::alert::{Detector, Measure, Statistic};
-use crate::server::correlate::clients::Handle;
+use crate::server::correlate::clients::Witness;
+use crate::server::correlate::doubt::Doubt;
+use crate::server::correlate::exclusive_networks::ExclusiveNetworks;
+use crate::server::correlate::sources::hash::Secret;
 use crate::server::correlate::table::Fast;
 
-/// What clients have reported within the hour.
-#[derive(Debug, Default)]
+/// What witnesses have reported within the hour.
+#[derive(Debug)]
 pub struct Reports {
     hour: u64,
-    of: HashMap<Handle, Report, Fast>,
-    new_sources: u64,
-    /// What all but one in a hundred clients stayed below in the hour before.
-    usual: u64,
+    numbers: HashMap<Witness, u32, Fast>,
+    of: Vec<Report>,
+    networks: ExclusiveNetworks,
+    /// How many networks a witness alone reports in an hour, on average over a day; by whom it was.
+    past: HashMap<Witness, f64, Fast>,
+    /// What all but one in ten witnesses stayed below in the hour before.
+    usual: f64,
     reporters: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// A witness within the hour.
+#[derive(Clone, Copy, Debug)]
 struct Report {
-    hits: u64,
-    new_sources: u64,
+    witness: Witness,
+    /// When what it alone reports began to be many.
+    began: Timestamp,
 }
 
-/// A client that reports less in an hour is not looked at.
-const MANY: u64 = 1000;
+/// What was found, and what follows from it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Flood {
+    /// The figure.
+    pub statistic: Statistic,
+    /// When the witness is in doubt.
+    pub doubt: Doubt,
+}
 
-/// So many clients must have reported something.
+/// One that alone reports fewer networks in an hour is not looked at.
+pub const MANY: u32 = 1000;
+
+/// With so many networks a flood begins, should it turn out to be one.
+const BEGIN: u32 = MANY / 10;
+
+/// So many witnesses must have reported something.
 const COMPANY: usize = 8;
 
-/// Whether a hit's source is new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceIs {
-    /// It was seen for the first time.
-    New,
-    /// It was seen before.
-    Known,
-}
+/// Witnesses that are looked at within an hour.
+const MOST: u32 = 1 << 17;
+
+/// How much of the past is left after an hour: averaged over a day.
+const KEPT: f64 = 23.0 / 24.0;
+
+/// Hours after which nothing is left of the past.
+const FORGOTTEN: u64 = 240;
+
+/// How long a doubt outlives the flood.
+const HOUR: Duration = Duration::from_secs(3600);
 
 impl Reports {
-    /// Takes in hits of a client at `now`; says so if it reports too much.
+    /// Nobody has reported anything yet. Networks are counted by hashes with this secret.
+    pub fn new(secret: Secret) -> Self {
+        Self {
+            hour: 0,
+            numbers: HashMap::default(),
+            of: Vec::new(),
+            networks: ExclusiveNetworks::new(secret),
+            past: HashMap::default(),
+            usual: 0.0,
+            reporters: 0,
+        }
+    }
+
+    /// Takes in that a witness has reported a source at `now`; says so if it is part of a flood.
     pub fn add(
         &mut self,
-        client: Handle,
-        hits: u32,
-        source: SourceIs,
+        witness: Witness,
+        source: IpAddr,
         now: Timestamp,
         settings: &LyingClient,
-    ) -> Option<Statistic> {
+    ) -> Option<Flood> {
         self.turn(now);
-        let report = self.of.entry(client).or_default();
-        report.hits = report.hits.saturating_add(hits.into());
-        if source == SourceIs::New {
-            report.new_sources += 1;
-            self.new_sources += 1;
-        }
-        let report = *report;
-        if !settings.enabled || self.reporters.max(self.of.len()) < COMPANY {
+        let number = self.number(witness, now)?;
+        if !self.networks.add(number, source) {
             return None;
         }
-        self.loud(report, settings)
-            .or_else(|| self.inventive(report, settings))
+        let alone = self.networks.of(number);
+        let report = self.of.get_mut(usize::try_from(number).ok()?)?;
+        if alone == BEGIN {
+            report.began = now;
+        }
+        let from = report.began;
+        if alone < MANY || !settings.enabled || self.reporters.max(self.of.len()) < COMPANY {
+            return None;
+        }
+        let past = self.past.get(&witness).copied().unwrap_or(0.0);
+        let threshold = settings.factor.get() * self.usual.max(past).max(BEGIN.into());
+        // Where few report, each of them has a large share.
+        let fair = settings.share.get().max(4.0 / self.of.len().max(1) as f64);
+        let value = f64::from(alone);
+        let flood = value >= threshold && value > fair * f64::from(self.networks.sum());
+        flood.then(|| Flood {
+            statistic: Statistic {
+                detector: Detector::LyingClient,
+                measure: Measure::Share { value, threshold },
+            },
+            doubt: Doubt {
+                from,
+                until: now.after(HOUR),
+            },
+        })
     }
 
-    fn loud(&self, report: Report, settings: &LyingClient) -> Option<Statistic> {
-        let usual = self.usual.max(MANY / 10);
-        let threshold = settings.factor.get() * usual as f64;
-        let value = report.hits as f64;
-        (value > threshold && report.hits >= MANY).then_some(found(value, threshold))
-    }
-
-    fn inventive(&self, report: Report, settings: &LyingClient) -> Option<Statistic> {
-        let value = report.new_sources as f64 / self.new_sources.max(1) as f64;
-        let threshold = settings.share.get();
-        // Where few clients report, each of them has a large share.
-        let fair = 4.0 / self.of.len().max(1) as f64;
-        (value > threshold.max(fair) && report.new_sources >= MANY)
-            .then_some(found(value, threshold))
+    /// A witness's number within the hour, unless there are too many.
+    fn number(&mut self, witness: Witness, now: Timestamp) -> Option<u32> {
+        if let Some(number) = self.numbers.get(&witness) {
+            return Some(*number);
+        }
+        let next = u32::try_from(self.of.len()).ok()?;
+        if next >= MOST {
+            return None;
+        }
+        self.numbers.insert(witness, next);
+        let began = now;
+        self.of.push(Report { witness, began });
+        Some(next)
     }
 
     fn turn(&mut self, now: Timestamp) {
@@ -95,62 +156,44 @@ impl Reports {
         if hour == self.hour {
             return;
         }
+        let passed = hour.abs_diff(self.hour).min(FORGOTTEN);
         self.hour = hour;
-        let mut hits: Vec<_> = self.of.values().map(|report| report.hits).collect();
-        hits.sort_unstable();
-        let above = hits.len() / 100;
-        let place = hits.len().saturating_sub(above.saturating_add(1));
-        self.usual = hits.get(place).copied().unwrap_or(0);
-        self.reporters = hits.len();
+        let alone = (0..).zip(&self.of).map(|(number, report)| {
+            let networks = self.networks.of(number);
+            (report.witness, f64::from(networks))
+        });
+        let alone: Vec<_> = alone.collect();
+        self.usual = usual(alone.iter().map(|(_, networks)| *networks).collect());
+        self.reporters = alone.len();
+        self.learn(&alone, passed);
+        self.numbers.clear();
         self.of.clear();
-        self.new_sources = 0;
+        self.networks.clear();
+    }
+
+    /// Averages over the past. An hour counts for no more than would have been believed, so that one
+    /// flood does not excuse the next one.
+    fn learn(&mut self, alone: &[(Witness, f64)], passed: u64) {
+        let kept = (0..passed).fold(1.0, |kept, _| kept * KEPT);
+        self.past.values_mut().for_each(|past| *past *= kept);
+        for (witness, networks) in alone {
+            let past = self.past.entry(*witness).or_default();
+            let most = 10.0 * past.max(BEGIN.into());
+            *past += (1.0 - KEPT) * networks.min(most);
+        }
+        self.past.retain(|_, past| *past >= 1.0);
     }
 }
 
-const fn found(value: f64, threshold: f64) -> Statistic {
-    Statistic {
-        detector: Detector::LyingClient,
-        measure: Measure::Share { value, threshold },
-    }
+/// What all but one in ten stayed below. At least one is left out, or a liar would be its own excuse.
+fn usual(mut networks: Vec<f64>) -> f64 {
+    networks.sort_unstable_by(f64::total_cmp);
+    let above = networks.len().div_ceil(10);
+    let place = networks.len().checked_sub(above.saturating_add(1));
+    place
+        .and_then(|place| networks.get(place).copied())
+        .unwrap_or(0.0)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_micros(1_795_000_000_000_000);
-
-    fn add(reports: &mut Reports, client: u32, hits: u32, source: SourceIs) -> Option<Statistic> {
-        reports.add(Handle(client), hits, source, NOW, &LyingClient::default())
-    }
-
-    #[test]
-    fn one_that_reports_ten_times_as_much_as_the_others_is_found() {
-        let mut reports = Reports::default();
-        for client in 1..=20 {
-            assert_eq!(add(&mut reports, client, 90, SourceIs::Known), None);
-        }
-        assert_eq!(add(&mut reports, 7, 900, SourceIs::Known), None);
-        assert!(add(&mut reports, 7, 11, SourceIs::Known).is_some());
-    }
-
-    #[test]
-    fn one_that_brings_most_new_sources_is_found() {
-        let mut reports = Reports::default();
-        for client in 1..=40 {
-            for _ in 0..50 {
-                let _early = add(&mut reports, client, 1, SourceIs::New);
-            }
-        }
-        let liar = (0..2000).find(|_| add(&mut reports, 9, 0, SourceIs::New).is_some());
-        assert!(liar.is_some_and(|number| number >= 900), "{liar:?}");
-    }
-
-    #[test]
-    fn a_small_fleet_has_nothing_to_compare_with() {
-        let mut reports = Reports::default();
-        for client in 1..=7 {
-            assert_eq!(add(&mut reports, client, 1_000_000, SourceIs::New), None);
-        }
-    }
-}
+mod tests;

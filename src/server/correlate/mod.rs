@@ -21,6 +21,8 @@ pub mod coordinated_scan;
 pub mod degraded;
 pub mod describe;
 pub mod dormant;
+pub mod doubt;
+pub mod exclusive_networks;
 pub mod foresight;
 pub mod frequency;
 pub mod hammering;
@@ -34,6 +36,7 @@ pub mod lying_client;
 pub mod persistent_source;
 mod ports;
 pub mod returning_source;
+pub mod roll_call;
 pub mod severity;
 pub mod sighting;
 pub mod silent_client;
@@ -45,8 +48,8 @@ pub mod subnet_scan;
 pub mod surges;
 pub mod table;
 pub mod tally;
+pub mod testimony;
 pub mod window;
-mod witness_cache;
 mod words;
 pub mod zones;
 
@@ -55,14 +58,14 @@ use std::net::IpAddr;
 
 use crate::config::detectors::Detectors;
 use crate::config::server::{Correlation, ServerSettings};
-use crate::event::{ClientId, Event, Timestamp};
+use crate::event::{ClientId, Clocks, Event, Timestamp};
 use crate::server::alert::{Alert, Detector, Zone};
 use crate::server::correlate::allow::AllowList;
 use crate::server::correlate::by_contact::Contacts;
 use crate::server::correlate::by_side::Sides;
 use crate::server::correlate::by_source::{Blamed, Case};
 use crate::server::correlate::chance::Chance;
-use crate::server::correlate::clients::{Client, Clients, Fresh, Room};
+use crate::server::correlate::clients::{Client, Clients, Fresh, Room, Witness};
 use crate::server::correlate::dormant::Closed;
 use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::hammering::Repeats;
@@ -75,7 +78,6 @@ use crate::server::correlate::silent_client::SilentClient;
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::correlate::sources::{Novelty, Sources};
 use crate::server::correlate::spools::Spools;
-use crate::server::correlate::witness_cache::WitnessCache;
 use crate::server::correlate::zones::Zones;
 
 /// The correlation tables and all rules over them.
@@ -87,7 +89,6 @@ pub struct Correlator {
     allow: AllowList,
     zones: Zones,
     clients: Clients,
-    witnesses: WitnessCache,
     sources: Sources,
     sides: Sides,
     contacts: Contacts,
@@ -125,6 +126,9 @@ impl Rules {
     }
 }
 
+/// Who stands behind all clients for which there was no room.
+const NOBODY: Witness = Witness::Client(ClientId([0; 16]));
+
 impl Correlator {
     /// An engine that has seen nothing, and whose tables can be foreseen: for replays.
     pub fn new(settings: &ServerSettings) -> Self {
@@ -138,20 +142,21 @@ impl Correlator {
         let room = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
         let clients = room(limits.clients);
         let heartbeat = limits.heartbeat.get();
+        let mut known = Clients::new(clients, heartbeat.saturating_mul(3));
+        known.share(&settings.nat);
         Self {
             correlation: settings.incidents.correlation,
             detectors: settings.detectors.clone(),
             rules: Rules::new(&settings.detectors),
             allow: AllowList::new(&settings.allow),
             zones: Zones::new(&settings.inside),
-            clients: Clients::new(clients, heartbeat.saturating_mul(3)),
-            witnesses: WitnessCache::default(),
+            clients: known,
             sources: Sources::new(settings.memory.bytes(), secret),
             sides: Sides::new(clients),
             contacts: Contacts::new(clients),
             repeats: Repeats::new(),
             silent: SilentClient::new(settings.detectors.silent_client, heartbeat),
-            health: Health::default(),
+            health: Health::new(secret),
             spools: Spools::default(),
             incidents: Incidents::new(room(limits.incidents), spans(settings), secret.fast()),
         }
@@ -165,6 +170,7 @@ impl Correlator {
         self.rules = Rules::new(&settings.detectors);
         self.allow = AllowList::new(&settings.allow);
         self.zones = Zones::new(&settings.inside);
+        self.clients.share(&settings.nat);
         self.silent.reload(settings.detectors.silent_client);
         self.incidents.reload(spans(settings));
     }
@@ -192,7 +198,7 @@ impl Correlator {
         self.incidents.resume(memories)
     }
 
-    /// Notes that a client has come; says whether there is room for it.
+    /// Notes that a client has come, by the steady clock; says whether there is room for it.
     pub fn welcome(&mut self, client: ClientId, name: &str, now: Timestamp) -> Room {
         self.clients.welcome(client, name, now)
     }
@@ -207,7 +213,7 @@ impl Correlator {
         self.clients.owns(client, traps);
     }
 
-    /// Notes a sign of life of a client.
+    /// Notes a sign of life of a client, by the steady clock.
     pub fn heard(&mut self, client: ClientId, now: Timestamp) {
         self.clients.heard(client, now);
     }
@@ -248,14 +254,14 @@ impl Correlator {
         self.incidents.advance(now, &self.clients, alerts);
         self.look_after_health(now);
         let sighting = Sighting::new(event, self.clients.handle(event.client));
-        let name = || self.clients.name(sighting.client);
+        let name = || self.clients.bare_name(sighting.client);
         if !self.allow.is_empty() && self.allow.hides(&sighting, &name()) {
             return;
         }
         self.calibrate(now);
         let mut case = Case {
             sighting,
-            witness: self.witnesses.of(sighting.handle, now, &self.clients),
+            witness: self.clients.witness_of(sighting.handle).unwrap_or(NOBODY),
             proof: event.hit.probe.into(),
             zone: self.zone(sighting.source),
             now,
@@ -267,17 +273,19 @@ impl Correlator {
         if sight.novelty == Novelty::First && (alone || case.blamed == Blamed::No) {
             self.see_contact(&case, &sight, alerts);
         }
-        self.see_reporter(&case, &sight, alerts);
+        self.see_reporter(&case, alerts);
         self.look_for_lost_findings(now);
         self.incidents.collect(now, &self.clients, alerts);
     }
 
     /// Does what is due at `now`: says what was held back, closes what is over, looks for silent
     /// clients and for what is out of order. To be called several times a second.
-    pub fn tick(&mut self, now: Timestamp, alerts: &mut Vec<Alert>) {
+    pub fn tick(&mut self, now: impl Into<Clocks>, alerts: &mut Vec<Alert>) {
+        let clocks = now.into();
+        let now = clocks.wall;
         self.incidents.advance(now, &self.clients, alerts);
         self.silent
-            .tick(now, &mut self.clients, &mut self.incidents, alerts);
+            .tick(clocks, &mut self.clients, &mut self.incidents, alerts);
         self.look_after_health(now);
         self.look_after_spools(now, alerts);
         self.incidents.collect(now, &self.clients, alerts);

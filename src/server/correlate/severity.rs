@@ -2,22 +2,26 @@
 //!
 //! What was touched decides: one triple over and over is low, two clients or three ports are high.
 //! What was found may make it more: the first contact along a port that attackers move along is high
-//! by itself. Each of these raises it by a step: ten clients; a tenth of the fleet; a source on a
-//! host of the inside. Nothing that only one client reports is critical, and nothing that a doubtful
-//! one alone reports is more than low.
+//! by itself. Each of these raises it by a step: ten witnesses; a tenth of the fleet; a source on a
+//! host of the inside. Nothing on one witness's word is critical, and what is part of a flood that
+//! one alone reports is low ([`doubt`](crate::server::correlate::doubt)). A witness is an address:
+//! identities are free ([`witnesses`](crate::server::correlate::clients::witnesses)).
 
+use crate::event::Timestamp;
 use crate::server::alert::{Detector, Severity};
 use crate::server::correlate::incident::Incident;
 
 /// What bears on how much an incident matters, beside what was touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Circumstances {
-    /// How many clients the fleet has.
+    /// How many witnesses the fleet has.
     pub fleet: usize,
     /// Where its source is, if it is about one.
     pub origin: Origin,
     /// Whether those who report it can be believed.
-    pub witnesses: Witnesses,
+    pub credit: Credit,
+    /// When its source was first seen, as far as that is remembered.
+    pub source_since: Option<Timestamp>,
 }
 
 /// Where the source of an incident is.
@@ -33,11 +37,14 @@ pub enum Origin {
 
 /// Whether those who report an incident can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Witnesses {
+pub enum Credit {
     /// They can.
-    Credible,
-    /// There is only one, whose reports are out of all proportion.
-    Doubtful,
+    Full,
+    /// There is only one, whose reports were out of all proportion when this began.
+    Doubtful {
+        /// When its word counts again, about what is new then.
+        until: Timestamp,
+    },
 }
 
 impl Default for Circumstances {
@@ -45,36 +52,37 @@ impl Default for Circumstances {
         Self {
             fleet: 0,
             origin: Origin::Elsewhere,
-            witnesses: Witnesses::Credible,
+            credit: Credit::Full,
+            source_since: None,
         }
     }
 }
 
-/// So many clients are many.
+/// So many witnesses are many.
 const MANY: usize = 10;
 
 impl Incident {
     /// How much it matters: what was touched, or what was found if that is more, and a step up for
-    /// each circumstance. Nothing that only one client reports is critical, and nothing that a
-    /// doubtful one alone reports is more than low.
+    /// each circumstance. Nothing that only one witness reports is critical, and what is in doubt
+    /// is low.
     pub fn severity(&self) -> Severity {
         if self.opened_by.is_about_health() {
             return self.found;
         }
         let mut severity = self.touched().max(self.found);
-        let (reporters, fleet) = (self.clients.count(), self.circumstances.fleet);
+        let (witnesses, fleet) = (self.testimony.count(), self.circumstances.fleet);
         let steps = [
-            reporters >= MANY,
-            reporters >= 2 && reporters.saturating_mul(10) >= fleet && fleet >= MANY,
+            witnesses >= MANY,
+            witnesses >= 2 && witnesses.saturating_mul(10) >= fleet && fleet >= MANY,
             self.circumstances.origin == Origin::Inside,
         ];
         for _ in steps.into_iter().filter(|step| *step) {
             severity = severity.raised();
         }
-        match (self.circumstances.witnesses, reporters) {
-            (Witnesses::Doubtful, _) => severity.min(Severity::Low),
-            (Witnesses::Credible, 0 | 1) => severity.min(Severity::High),
-            (Witnesses::Credible, _) => severity,
+        match (self.circumstances.credit, witnesses) {
+            (Credit::Doubtful { .. }, _) => severity.min(Severity::Low),
+            (Credit::Full, 0 | 1) => severity.min(Severity::High),
+            (Credit::Full, _) => severity,
         }
     }
 
@@ -117,9 +125,9 @@ pub const fn severity_of(detector: Detector) -> Severity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ClientId, Timestamp};
+    use crate::event::ClientId;
     use crate::server::alert::{Shape, Subject};
-    use crate::server::correlate::clients::Handle;
+    use crate::server::correlate::clients::{Handle, Witness};
     use crate::server::correlate::sighting::Sighting;
 
     fn incident() -> Incident {
@@ -170,18 +178,35 @@ mod tests {
         (1..=3).for_each(|port| incident.add(&sighting(1, port)));
         assert_eq!(incident.severity(), Severity::High);
         incident.add(&sighting(2, 1));
+        incident.testimony.hear(Witness::Client);
         assert_eq!(incident.severity(), Severity::Critical);
         incident.circumstances.origin = Origin::Elsewhere;
         assert_eq!(incident.severity(), Severity::High);
         (3..=10).for_each(|client| incident.add(&sighting(client, 1)));
+        incident.testimony.hear(Witness::Client);
         assert_eq!(incident.severity(), Severity::Critical);
+    }
+
+    #[test]
+    fn ten_clients_at_one_address_are_one_witness_and_ten_addresses_are_ten() {
+        let severity = |witness: fn(ClientId) -> Witness| {
+            let mut incident = incident();
+            (1..=10).for_each(|client| incident.add(&sighting(client, 1)));
+            incident.testimony.hear(witness);
+            (incident.severity(), incident.testimony.accounts())
+        };
+        let nat = |_| Witness::Address([192, 0, 2, 1].into());
+        assert_eq!(severity(nat), (Severity::High, 1));
+        assert_eq!(severity(Witness::Client), (Severity::Critical, 5));
     }
 
     #[test]
     fn who_is_not_believed_is_low() {
         let mut incident = incident();
         (1..=9).for_each(|port| incident.add(&sighting(1, port)));
-        incident.circumstances.witnesses = Witnesses::Doubtful;
+        incident.circumstances.credit = Credit::Doubtful {
+            until: Timestamp::default(),
+        };
         assert_eq!(incident.severity(), Severity::Low);
     }
 }

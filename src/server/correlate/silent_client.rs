@@ -1,26 +1,36 @@
 //! `silent-client`: a client that should be heard from and is not.
 //!
 //! A client sends a heartbeat every `heartbeat` (30 s). It is silent after `missed` of them (3)
-//! did not come, and until it comes back. Up to [`ALONE`] silent clients have an incident each;
-//! any more share one about the fleet, because then the network or the server is the likelier
-//! cause, and hundreds of alerts would hide it. A client that said goodbye when it stopped is
-//! silent as well, with that in the alert's notes.
+//! did not come, and until it comes back. How long that is says the steady clock.
+//!
+//! Each silent client has an incident of its own, as long as there are few. Any more share one about
+//! the fleet, because then the network or the server is the likelier cause, and hundreds of alerts
+//! would hide it. That one counts exactly, and names those that are new in each message. Identities
+//! are free, so the places for incidents are dealt out: [`ALONE`] for each witness and [`IN_ALL`]
+//! for all clients that were there for a day or have reported a hit; and [`ALONE`] for all
+//! those that have only looked in. A client that said goodbye when it stopped is silent as well, with
+//! that in the alert's notes, and again [`ALONE`] places are for these.
 //!
 //! If the server itself was suspended, everybody seems silent: a tick that comes later than a
-//! heartbeat after the one before it takes all clients as just heard from.
+//! heartbeat after the one before it takes all clients as just heard from, but for those that were
+//! silent before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::detectors::Silence;
-use crate::event::{ClientId, Timestamp};
+use crate::event::{ClientId, Clocks, Timestamp};
 use crate::server::alert::{Alert, Detector, Measure, Statistic, Subject};
-use crate::server::correlate::clients::Clients;
+use crate::server::correlate::clients::{Clients, Farewell, Witness};
 use crate::server::correlate::incident::{Incident, Memory};
 use crate::server::correlate::incidents::{Incidents, Key};
+use crate::server::correlate::roll_call::Standing;
 
-/// Silent clients that have an incident of their own.
+/// Silent clients of one witness that have an incident of their own, and as many others.
 pub const ALONE: usize = 5;
+
+/// Established silent clients that have an incident of their own.
+pub const IN_ALL: usize = 20;
 
 /// Ticks may be this far apart whatever the heartbeat is.
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,8 +41,18 @@ pub struct SilentClient {
     settings: Silence,
     heartbeat: Duration,
     last_tick: Option<Timestamp>,
-    alone: BTreeSet<ClientId>,
+    /// Those with an incident of their own.
+    alone: BTreeMap<ClientId, Place>,
+    /// Those that share one.
     together: BTreeSet<ClientId>,
+}
+
+/// What a client has its own incident as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Established(Witness),
+    Newcomer,
+    Stopped,
 }
 
 impl SilentClient {
@@ -42,7 +62,7 @@ impl SilentClient {
             settings,
             heartbeat,
             last_tick: None,
-            alone: BTreeSet::new(),
+            alone: BTreeMap::new(),
             together: BTreeSet::new(),
         }
     }
@@ -55,7 +75,7 @@ impl SilentClient {
     /// Looks for clients that have fallen silent or have come back.
     pub fn tick(
         &mut self,
-        now: Timestamp,
+        now: Clocks,
         clients: &mut Clients,
         incidents: &mut Incidents,
         alerts: &mut Vec<Alert>,
@@ -63,45 +83,20 @@ impl SilentClient {
         if !self.settings.enabled {
             return;
         }
-        let last = self.last_tick.replace(now);
-        if last.is_some_and(|last| now.since(last) > self.heartbeat.max(SECOND)) {
-            clients.forgive(now);
+        let last = self.last_tick.replace(now.steady);
+        if last.is_some_and(|last| now.steady.since(last) > self.heartbeat.max(SECOND)) {
+            clients.forgive(now.steady);
         }
-        self.forget_unknown(now, clients, incidents, alerts);
+        for id in clients.returned() {
+            self.came_back(id, now.wall, clients, incidents, alerts);
+        }
         let patience = self
             .heartbeat
             .saturating_mul(self.settings.missed.get().into());
-        let mut fallen = Vec::new();
-        for (id, client) in clients.iter() {
-            let silent = now.since(client.heard) > patience;
-            let known = self.alone.contains(&id) || self.together.contains(&id);
-            match (silent, known) {
-                (true, false) => fallen.push((id, client.heard)),
-                (false, true) => self.came_back(id, now, clients, incidents, alerts),
-                (true, true) | (false, false) => {}
-            }
+        while let Some(id) = clients.next_silent(now.steady, patience) {
+            self.fell_silent(id, now, clients, incidents);
         }
-        for (id, heard) in fallen {
-            self.fell_silent(id, heard, now, clients, incidents);
-        }
-    }
-
-    /// Clients that were forgotten are neither silent nor back.
-    fn forget_unknown(
-        &mut self,
-        now: Timestamp,
-        clients: &Clients,
-        incidents: &mut Incidents,
-        alerts: &mut Vec<Alert>,
-    ) {
-        let silent = self.alone.iter().chain(&self.together);
-        let gone: Vec<_> = silent
-            .filter(|id| clients.get(**id).is_none())
-            .copied()
-            .collect();
-        for id in gone {
-            self.came_back(id, now, clients, incidents, alerts);
-        }
+        clients.dismiss(now.steady);
     }
 
     /// Takes up clients that were silent before a restart. Those that shared an incident about
@@ -125,33 +120,31 @@ impl SilentClient {
             incident.trip(self.statistic(now.since(memory.first_seen)));
             incidents.put(Key::Silence(subject), incident);
             clients.silent_since(client, memory.first_seen);
-            self.alone.insert(client);
+            self.alone.insert(client, place(client, clients));
         }
     }
 
     fn fell_silent(
         &mut self,
         id: ClientId,
-        heard: Timestamp,
-        now: Timestamp,
+        now: Clocks,
         clients: &Clients,
         incidents: &mut Incidents,
     ) {
-        // Those that were stopped on purpose do not take the places of the others.
-        let farewell = |id: &ClientId| clients.get(*id).map(|client| client.farewell);
-        let alike = self
-            .alone
-            .iter()
-            .filter(|known| farewell(known) == farewell(&id))
-            .count();
-        let subject = if alike < ALONE {
-            self.alone.insert(id);
+        let Some(client) = clients.get(id) else {
+            return;
+        };
+        let silence = now.steady.since(client.heard);
+        let heard = now.wall_of(client.heard);
+        let place = place(id, clients);
+        let subject = if self.has_room(place) {
+            self.alone.insert(id, place);
             Subject::Client(id)
         } else {
             self.together.insert(id);
             Subject::Fleet
         };
-        let statistic = self.statistic(now.since(heard));
+        let statistic = self.statistic(silence);
         let key = Key::Silence(subject);
         if !incidents.is_open(key) {
             let mark = [&id.0[..], &heard.as_micros().to_be_bytes()].concat();
@@ -161,9 +154,26 @@ impl SilentClient {
             );
         }
         if let Some(incident) = incidents.get_mut(key) {
-            incident.clients.add(id, 0);
+            if subject == Subject::Fleet {
+                let standing = if client.is_established() {
+                    Standing::Established
+                } else {
+                    Standing::Newcomer
+                };
+                incident.roll_call.miss(id, standing);
+            } else {
+                incident.clients.add(id, 0);
+            }
             incident.trip(statistic);
         }
+    }
+
+    /// Whether there is room for one more incident of a client's own.
+    fn has_room(&self, place: Place) -> bool {
+        let alike = self.alone.values().filter(|taken| **taken == place).count();
+        let established = |taken: &&Place| matches!(taken, Place::Established(_));
+        let in_all = || self.alone.values().filter(established).count();
+        alike < ALONE && (!established(&&place) || in_all() < IN_ALL)
     }
 
     fn came_back(
@@ -174,15 +184,16 @@ impl SilentClient {
         incidents: &mut Incidents,
         alerts: &mut Vec<Alert>,
     ) {
-        if self.alone.remove(&id) {
+        if self.alone.remove(&id).is_some() {
             incidents.close(Key::Silence(Subject::Client(id)), now, clients, alerts);
         }
         if self.together.remove(&id) {
             let key = Key::Silence(Subject::Fleet);
+            if let Some(incident) = incidents.get_mut(key) {
+                incident.roll_call.back(id);
+            }
             if self.together.is_empty() {
                 incidents.close(key, now, clients, alerts);
-            } else if let Some(incident) = incidents.get_mut(key) {
-                incident.clients.remove(&id);
             }
         }
     }
@@ -197,5 +208,14 @@ impl SilentClient {
                 window: self.heartbeat,
             },
         }
+    }
+}
+
+/// The place that a client takes.
+fn place(id: ClientId, clients: &Clients) -> Place {
+    match clients.get(id) {
+        Some(client) if client.farewell == Farewell::Said => Place::Stopped,
+        Some(client) if client.is_established() => Place::Established(clients.witness(id)),
+        Some(_) | None => Place::Newcomer,
     }
 }

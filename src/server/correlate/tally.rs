@@ -38,15 +38,18 @@ impl<K: Ord + Hash + Copy> Tally<K> {
         black_box(self.hits.get(key).copied());
     }
 
-    /// Counts hits of a value.
-    pub fn add(&mut self, key: K, hits: u64) {
+    /// Counts hits of a value; says whether it may be new.
+    pub fn add(&mut self, key: K, hits: u64) -> bool {
         if let Some(sum) = self.hits.get_mut(&key) {
             *sum = sum.saturating_add(hits);
-        } else if self.hits.len() < MAX_DISTINCT {
+            return false;
+        }
+        if self.hits.len() < MAX_DISTINCT {
             self.hits.insert(key, hits);
         } else {
             self.exactness = Exactness::AtLeast;
         }
+        true
     }
 
     /// How many distinct values were seen, up to a bound.
@@ -63,11 +66,6 @@ impl<K: Ord + Hash + Copy> Tally<K> {
     /// The distinct values, in no order.
     pub fn keys(&self) -> impl Iterator<Item = K> {
         self.hits.keys().copied()
-    }
-
-    /// Takes a value out.
-    pub fn remove(&mut self, key: &K) {
-        self.hits.remove(key);
     }
 
     /// The values with the most hits.
@@ -111,16 +109,19 @@ impl<K: Eq + Hash> Contacts<K> {
         }
     }
 
-    /// Notes a triple.
-    pub fn add(&mut self, triple: K) {
+    /// Notes a triple; says whether it is known to be new.
+    pub fn add(&mut self, triple: K) -> bool {
         if self.exactness == Exactness::AtLeast {
-            return;
+            return false;
         }
         if self.seen.len() < MAX_CONTACTS {
-            self.seen.insert(triple);
-        } else if !self.seen.contains(&triple) {
+            return self.seen.insert(triple);
+        }
+        let new = !self.seen.contains(&triple);
+        if new {
             self.exactness = Exactness::AtLeast;
         }
+        new
     }
 
     /// How many there were, up to a bound.

@@ -2,6 +2,8 @@
 
 mod beyond;
 mod floods;
+mod silence;
+mod witnesses;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -51,8 +53,25 @@ impl Story {
 
     #[expect(clippy::too_many_arguments, reason = "they read like a sentence")]
     fn seen(&mut self, second: u64, late: u64, source: &str, client: u8, port: u16, count: u32) {
-        self.sequence += 1;
         self.client(client);
+        self.touched(ClientId([client; 16]), second, late, source, port, count);
+    }
+
+    fn hit_of(&mut self, client: ClientId, second: u64, source: &str, port: u16) {
+        self.touched(client, second, 0, source, port, 1);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they read like a sentence")]
+    fn touched(
+        &mut self,
+        client: ClientId,
+        second: u64,
+        late: u64,
+        source: &str,
+        port: u16,
+        count: u32,
+    ) {
+        self.sequence += 1;
         let hit = Hit {
             first: at(second),
             last: at(second),
@@ -63,7 +82,7 @@ impl Story {
             count: NonZeroU32::new(count).unwrap(),
         };
         let event = Event {
-            client: ClientId([client; 16]),
+            client,
             sequence: self.sequence,
             received: at(second + late),
             at: at(second),
@@ -339,26 +358,6 @@ fn a_client_that_falls_silent_is_reported_until_it_is_back() {
 }
 
 #[test]
-fn many_silent_clients_share_one_incident() {
-    let mut story = Story::new("");
-    (1..=100).for_each(|number| story.client(number));
-    (0..=200).for_each(|second| story.tick(second));
-    let opened = story
-        .alerts
-        .iter()
-        .filter(|alert| alert.action == Action::Open)
-        .count();
-    assert_eq!(opened, silent_client::ALONE + 1);
-    assert!(story.alerts.len() < 20, "{}", story.alerts.len());
-    let fleet = story
-        .alerts
-        .iter()
-        .rfind(|alert| alert.subject == Subject::Fleet)
-        .unwrap();
-    assert_eq!(fleet.clients.count, 95);
-}
-
-#[test]
 fn a_server_that_was_suspended_calls_nobody_silent() {
     let mut story = Story::new("");
     story.client(7);
@@ -444,32 +443,6 @@ fn a_scanner_that_moves_on_to_another_host_is_told_of_again() {
         "{:?}",
         story.told()
     );
-}
-
-#[test]
-fn a_silent_fleet_is_not_told_of_over_and_over() {
-    let mut story = Story::new("");
-    (1..=20).for_each(|number| story.client(number));
-    (0..=7200).for_each(|second| story.tick(second));
-    let fleet = story
-        .alerts
-        .iter()
-        .filter(|alert| alert.subject == Subject::Fleet)
-        .count();
-    assert!(fleet <= 2, "{:?}", story.told());
-}
-
-#[test]
-fn clients_stopped_on_purpose_do_not_hide_one_that_vanished() {
-    let mut story = Story::new("");
-    (1..=6).for_each(|number| story.client(number));
-    (1..=5).for_each(|number| story.engine.farewell(ClientId([number; 16])));
-    (0..=100).for_each(|second| story.tick(second));
-    let vanished = story
-        .alerts
-        .iter()
-        .find(|alert| alert.subject_name.as_deref() == Some("web-6"));
-    assert_eq!(vanished.unwrap().severity, Severity::Medium);
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Words<'_> {
         let incident = self.incident;
         match incident.opened_by {
             Detector::SilentClient => return self.silence(),
-            Detector::LyingClient => return "reports out of all proportion".to_owned(),
+            Detector::LyingClient => return self.flood(),
             Detector::ClonedClient => {
                 return "a second process with this client's identity was refused".to_owned();
             }
@@ -122,10 +122,43 @@ impl Words<'_> {
         );
         match self.incident.subject {
             Subject::Fleet => {
-                format!("{} not heard from, some {since}", self.client_names())
+                let missed = counted(self.clients, "client");
+                format!(
+                    "{missed} not heard from, some {since}{}",
+                    self.newly_silent()
+                )
             }
             _ => format!("not heard from {since}"),
         }
+    }
+
+    /// Who has fallen silent since the last message.
+    fn newly_silent(&self) -> String {
+        if self.clients.sample.is_empty() {
+            return String::new();
+        }
+        let names = join(
+            self.clients.sample.iter().map(|(client, _)| &client.name),
+            " ",
+        );
+        match self.incident.roll_call.unnamed() {
+            0 => format!("; newly silent: {names}"),
+            more => format!("; newly silent: {names} and {more} more: vft clients"),
+        }
+    }
+
+    /// What a witness alone reports.
+    fn flood(&self) -> String {
+        let networks = self
+            .incident
+            .statistics
+            .values()
+            .find_map(|it| match it.measure {
+                Measure::Share { value, .. } => Some(value),
+                _ => None,
+            });
+        let networks = networks.unwrap_or_default();
+        format!("reports {networks:.0} networks or more within an hour that nobody else sees")
     }
 
     /// The whole in a sentence, and one for each detector that has more to say.
@@ -141,8 +174,10 @@ impl Words<'_> {
         }
         match incident.opened_by {
             Detector::LyingClient => {
-                "This client reports far more than the others do. It is under attack, or somebody \
-                 has it report what never happened; what it alone reports counts as low."
+                "This client reports far more networks that nobody else sees than the others do, and \
+                 than it did before. It is under attack, or somebody has it report what never \
+                 happened. What it alone reports about sources first seen since then counts as low, \
+                 until an hour after that has ended."
             }
             Detector::ClonedClient => {
                 "Two processes use one client's identity, most often because a disk image with a \

@@ -11,20 +11,35 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::server::Network;
 
-/// The networks that are inside, each as its address and its mask: every event is held against all
-/// of them.
+/// The networks that are inside.
 #[derive(Debug)]
-pub struct Zones {
-    v4: Vec<(u32, u32)>,
-    v6: Vec<(u128, u128)>,
-}
+pub struct Zones(Networks);
 
 impl Zones {
     /// The private networks and these.
     pub fn new(inside: &[Network]) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
         let named = inside.iter().map(|network| network.0);
-        for network in private().into_iter().chain(named) {
+        Self(Networks::new(private().into_iter().chain(named)))
+    }
+
+    /// Whether an address is in one of the networks.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.0.hold(address)
+    }
+}
+
+/// Networks, each as its address and its mask: every event is held against all of them.
+#[derive(Debug, Default)]
+pub struct Networks {
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
+}
+
+impl Networks {
+    /// These networks.
+    pub fn new(networks: impl Iterator<Item = IpNet>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for network in networks {
             match network {
                 IpNet::V4(net) => v4.push((net.network().to_bits(), net.netmask().to_bits())),
                 IpNet::V6(net) => v6.push((net.network().to_bits(), net.netmask().to_bits())),
@@ -33,8 +48,8 @@ impl Zones {
         Self { v4, v6 }
     }
 
-    /// Whether an address is in one of the networks.
-    pub fn holds(&self, address: IpAddr) -> bool {
+    /// Whether an address is in one of them.
+    pub fn hold(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => {
                 let bits = v4.to_bits();

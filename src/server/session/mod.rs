@@ -340,10 +340,16 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         .gate
         .welcome(applicant, acknowledged, heartbeat, now)?;
     frame::write(link, &welcome)?;
-    let mut attendant = Attendant::new(&context.intake, &context.seldom, seated.host(), progress);
+    // Others may bear the name as well.
+    let name = context.intake.client_name(applicant.id);
+    let host = Host {
+        name: &name,
+        ..seated.host()
+    };
+    let mut attendant = Attendant::new(&context.intake, &context.seldom, host, progress);
     let mut message = Vec::new();
     loop {
-        slow_down(seated, context);
+        slow_down(host, context);
         // Three heartbeats: a client that is silent for so long is gone.
         link.set_deadline(clock::monotonic() + heartbeat.saturating_mul(3));
         let heard = frame::read(link, MAX_FRAME, &mut message);
@@ -385,8 +391,8 @@ fn say_connected(seated: &Seated<'_>, context: &Context) {
 }
 
 /// Waits until a client may be read from again.
-fn slow_down(seated: &Seated<'_>, context: &Context) {
-    let Host { id, name, address } = seated.host();
+fn slow_down(host: Host<'_>, context: &Context) {
+    let Host { id, name, address } = host;
     let pause = context.allowances.pause(id, clock::monotonic());
     if pause.is_zero() {
         return;

@@ -1,5 +1,6 @@
 //! Reading the store: for a server that starts again, and for the commands that show it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -90,6 +91,15 @@ impl Reader {
         let select = format!("SELECT {CLIENT} FROM client ORDER BY name, key");
         let mut select = self.database.prepare(&select)?;
         Ok(sound(select.query([])?, rows::client)?)
+    }
+
+    /// Names that several clients bear.
+    pub fn shared_names(&self) -> Result<BTreeSet<String>, StoreError> {
+        let shared = "SELECT name FROM client GROUP BY name HAVING count(*) > 1";
+        let mut select = self.database.prepare(shared)?;
+        Ok(sound(select.query([])?, |row| row.get(0))?
+            .into_iter()
+            .collect())
     }
 
     /// Incidents, lately updated ones last; only those that are not closed if so asked.

@@ -1,7 +1,5 @@
 //! What leads to an incident, and what that incident holds its place by.
 
-use std::collections::BTreeSet;
-
 use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Network, Statistic, Subject, Zone};
 use crate::server::correlate::clients::{Clients, Witness};
@@ -9,7 +7,7 @@ use crate::server::correlate::incident::Incident;
 use crate::server::correlate::incidents::places::{
     Backing, Conduct, Credence, Place, Places, Rank,
 };
-use crate::server::correlate::severity::{Origin, Witnesses};
+use crate::server::correlate::severity::{Credit, Origin};
 use crate::server::correlate::sighting::Sighting;
 
 /// What leads to an incident.
@@ -23,6 +21,8 @@ pub struct Finding<'a> {
     pub evidence: &'a [Sighting],
     /// Where the source is.
     pub origin: Origin,
+    /// When its source was first seen, as far as that is remembered.
+    pub source_since: Option<Timestamp>,
     /// When the server got the last piece of evidence.
     pub received: Timestamp,
 }
@@ -38,26 +38,18 @@ impl Finding<'_> {
         incident.lateness = self.received.since(last.at);
         incident.trip(self.statistic);
         incident.circumstances.origin = self.origin;
+        incident.circumstances.source_since = self.source_since;
         Some(incident)
     }
 
     /// The place that its incident needs. Of several witnesses that have led to it, it counts
     /// against the one that holds least.
     pub fn place(&self, incident: &Incident, clients: &Clients, places: &Places) -> Place {
-        let reporters: BTreeSet<_> = reporters(incident, clients).collect();
-        let holder = reporters
-            .iter()
-            .copied()
+        let holder = incident
+            .testimony
+            .witnesses()
             .min_by_key(|witness| (places.held_by(*witness), *witness));
-        let rank = Rank {
-            credence: credence(incident),
-            severity: incident.severity(),
-            conduct: self.conduct(clients),
-            backing: match reporters.len() {
-                0 | 1 => Backing::Alone,
-                _ => Backing::Several,
-            },
-        };
+        let rank = rank(incident, self.conduct(clients));
         let network = match self.subject {
             Subject::Source(source) => Some(Network::of(source.address())),
             Subject::Network(network) => Some(network),
@@ -80,45 +72,20 @@ impl Finding<'_> {
     }
 }
 
-/// What an incident amounts to now. `seen` is how many clients had reported it when it was last
-/// looked at who they are.
-pub fn rank(incident: &Incident, place: &Place, seen: &mut usize, clients: &Clients) -> Rank {
+/// What an incident amounts to now, if its source's conduct is this.
+pub fn rank(incident: &Incident, conduct: Conduct) -> Rank {
     Rank {
-        credence: credence(incident),
+        credence: match incident.circumstances.credit {
+            Credit::Full => Credence::Believed,
+            Credit::Doubtful { .. } => Credence::Doubted,
+        },
         severity: incident.severity(),
-        conduct: place.rank.conduct,
-        backing: backing(incident, place, seen, clients),
+        conduct,
+        backing: match incident.testimony.count() {
+            0 | 1 => Backing::Alone,
+            _ => Backing::Several,
+        },
     }
-}
-
-/// Whether others than the holder of its place have reported an incident. Who they are is only
-/// looked at when there are more than before; and what was confirmed once remains so.
-fn backing(incident: &Incident, place: &Place, seen: &mut usize, clients: &Clients) -> Backing {
-    let count = incident.clients.count();
-    if place.rank.backing == Backing::Several || count <= (*seen).max(1) {
-        return place.rank.backing;
-    }
-    *seen = count;
-    if reporters(incident, clients).any(|witness| witness != place.holder) {
-        Backing::Several
-    } else {
-        Backing::Alone
-    }
-}
-
-const fn credence(incident: &Incident) -> Credence {
-    match incident.circumstances.witnesses {
-        Witnesses::Credible => Credence::Believed,
-        Witnesses::Doubtful => Credence::Doubted,
-    }
-}
-
-/// On whose word an incident rests.
-fn reporters(incident: &Incident, clients: &Clients) -> impl Iterator<Item = Witness> {
-    // Of clients that were forgotten nobody knows whose word it was.
-    let known = |id: &ClientId| *id != ClientId::default();
-    let reporters = incident.clients.keys().filter(known);
-    reporters.map(|id| clients.witness(id))
 }
 
 /// Tells an incident from the next one about the same subject: its first hit.

@@ -279,35 +279,6 @@ fn windows_that_change_are_looked_at_from_then_on() {
 }
 
 #[test]
-fn a_client_that_reports_out_of_all_proportion_is_told_of_and_not_believed() {
-    let mut story = Story::new(GIVEN);
-    for client in 1..=20 {
-        story.hits(u64::from(client), SCANNER, client, 22, 50);
-    }
-    story.alerts.clear();
-    story.hits(100, "198.51.100.7", 7, 23, 5000);
-    let about = |detector| {
-        let mut alerts = story.alerts.iter();
-        alerts.find(|alert| alert.detector == detector).unwrap()
-    };
-    let liar = about(Detector::LyingClient);
-    assert_eq!(liar.subject_name.as_deref(), Some("web-7"));
-    let mut later = Story {
-        alerts: Vec::new(),
-        ..story
-    };
-    for port in 1..=5 {
-        later.hit(200 + u64::from(port), "198.51.100.8", 7, port);
-    }
-    assert_eq!(
-        later.alerts[0].severity,
-        Severity::Low,
-        "{:?}",
-        later.told()
-    );
-}
-
-#[test]
 fn clients_for_which_there_is_no_room_are_not_accused_for_each_other() {
     let mut story = Story::new(&format!("{GIVEN}[limits]\nclients = 8\n"));
     for client in 1..=60 {

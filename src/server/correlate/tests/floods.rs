@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::event::ClientId;
 use crate::server::alert::{Action, Alert, Severity, Subject, Zone};
+use crate::server::correlate::doubt::Doubt;
 use crate::server::correlate::tests::{Story, at};
 
 /// The honest clients that a sweep touches, and those that somebody else owns.
@@ -247,7 +248,9 @@ fn what_only_a_doubted_client_reports_gives_way_to_anything() {
     touch(&mut story, 7);
     let told = story.told().len();
     assert_eq!(story.engine.turnover().displaced, 0);
-    story.engine.incidents.doubt(ClientId([101; 16]));
+    let witness = story.engine.clients.witness(ClientId([101; 16]));
+    let (from, until) = (at(0), at(3600));
+    story.engine.incidents.doubt(witness, Doubt { from, until });
     touch(&mut story, 8);
     let told = &story.told()[told..];
     assert!(told[0].starts_with("close 45."), "{told:?}");
