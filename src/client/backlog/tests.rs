@@ -4,6 +4,7 @@ mod life;
 
 use super::*;
 use crate::client::spool::tests::{Aside, Disk};
+use crate::clock;
 use crate::event::{Probe, Timestamp};
 use std::num::NonZeroU32;
 use tempfile::TempDir;
