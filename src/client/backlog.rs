@@ -15,6 +15,7 @@
 
 mod health;
 mod held;
+mod inner;
 mod numbering;
 mod queue;
 mod record;
@@ -22,14 +23,14 @@ mod record;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use log::{error, info, warn};
+use log::info;
 
 pub use crate::client::backlog::health::Condition;
 use crate::client::backlog::health::Health;
+use crate::client::backlog::inner::{DROPPED, Inflow, Inner};
 use crate::client::backlog::numbering::{Agreement, Numbering};
-use crate::client::backlog::queue::{Oldest, Queue};
+use crate::client::backlog::queue::Queue;
 use crate::client::spool::{Spool, SpoolError};
-use crate::clock;
 use crate::event::{ClientId, Hit};
 use crate::metrics::ClientMetrics;
 use crate::seldom::Seldom;
@@ -38,9 +39,8 @@ use crate::wire::message::Ack;
 /// The most hits that are held in memory while the disk takes none (merged ones count once).
 const HELD: usize = 262_144;
 
-/// Names of the counters in the spool. That of a shift is followed by the server's id.
+/// The name of the counter of a shift in the spool, which the server's id follows.
 const SHIFT: &str = "shift";
-const DROPPED: &str = "dropped";
 
 /// The queue between whoever gathers hits and whoever reports them.
 #[derive(Debug)]
@@ -48,21 +48,6 @@ pub struct Backlog {
     metrics: Arc<ClientMetrics>,
     inner: Mutex<Inner>,
     changed: Condvar,
-}
-
-#[derive(Debug)]
-struct Inner {
-    queue: Queue,
-    numbering: Numbering,
-    inflow: Inflow,
-    health: Health,
-    overflows: Seldom,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inflow {
-    Open,
-    Ended,
 }
 
 /// What there is to do for whoever reports.
@@ -244,106 +229,6 @@ impl Backlog {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    /// Whether there are hits to report.
-    fn has_unsent(&self) -> bool {
-        self.len() > 0 && self.queue.last() > self.numbering.done()
-    }
-
-    /// Hits that the server does not have on its disk yet.
-    fn len(&self) -> u64 {
-        self.queue.len(self.numbering.acknowledged())
-    }
-
-    fn rest(&self) -> Rest {
-        if self.health.condition() == Condition::Well && self.health.is_said() {
-            Rest::Settled
-        } else {
-            Rest::Unsettled
-        }
-    }
-
-    /// Writes what can be written. The spool is well again when it has taken all of it, or at least
-    /// a record to try.
-    fn write(&mut self, metrics: &ClientMetrics) {
-        let (dropped, mut written) = self.queue.write();
-        self.count_dropped(dropped, metrics);
-        if written.is_ok() && self.health.condition() == Condition::Ailing {
-            written = self.queue.spool().settle();
-            if written.is_ok() {
-                self.health.recovered(clock::monotonic());
-            }
-        }
-        self.note(written);
-        if self.queue.held() > 0 {
-            let (dropped, noted) = self.queue.hold();
-            self.note(noted);
-            self.count_overflow(dropped, metrics);
-        }
-    }
-
-    /// Tries to make the room that is missing; whether there is enough now, writing will tell.
-    fn make_room(&mut self) {
-        let acknowledged = self.numbering.acknowledged();
-        let made = self.queue.make_room(acknowledged);
-        self.note(made);
-    }
-
-    fn count_dropped(&mut self, hits: u64, metrics: &ClientMetrics) {
-        if hits > 0 {
-            warn!("{hits} hits were dropped: the spool is full (spool-mib)");
-            self.add_dropped(hits, metrics);
-        }
-    }
-
-    fn count_overflow(&mut self, hits: u64, metrics: &ClientMetrics) {
-        if hits == 0 {
-            return;
-        }
-        if let Some(left_out) = self.overflows.line(clock::monotonic()) {
-            warn!("{hits} hits were dropped: too many wait in memory for the disk{left_out}");
-        }
-        self.add_dropped(hits, metrics);
-    }
-
-    fn add_dropped(&mut self, hits: u64, metrics: &ClientMetrics) {
-        metrics.dropped.add(hits);
-        let sum = i64::try_from(metrics.dropped.get()).unwrap_or(i64::MAX);
-        let written = self.queue.spool().set_counter(DROPPED, sum);
-        self.note(written);
-    }
-
-    fn oldest(
-        &mut self,
-        most: usize,
-        metrics: &ClientMetrics,
-    ) -> Result<(u64, Vec<Hit>), SpoolError> {
-        loop {
-            match self.queue.oldest(self.numbering.done(), most)? {
-                Oldest::Hits(first, hits) => return Ok((first, hits)),
-                Oldest::Damaged(number) => {
-                    error!("a record of the spool is damaged; it is dropped");
-                    metrics.dropped.one();
-                    self.forget(number);
-                }
-            }
-        }
-    }
-
-    fn forget(&mut self, up_to: u64) {
-        let up_to = self.numbering.forget(up_to);
-        let forgotten = self.queue.forget(up_to);
-        self.note(forgotten);
-    }
-
-    /// Notes what went wrong. That something went well does not mean that hits can be written.
-    fn note(&mut self, result: Result<(), SpoolError>) {
-        if let Err(error) = result {
-            self.health.failed(&error, clock::monotonic());
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 mod life;
 
 use super::*;
-use crate::client::spool::tests::Disk;
+use crate::client::spool::tests::{Aside, Disk};
+use crate::clock;
 use crate::event::{Probe, Timestamp};
 use std::num::NonZeroU32;
 use tempfile::TempDir;
@@ -417,4 +418,26 @@ fn a_damaged_record_is_dropped_and_leaves_a_gap() {
     assert_eq!(oldest(&backlog, 9), (2, vec![hit(2)]));
     backlog.acknowledge(durable(2));
     assert_eq!(oldest(&backlog, 9), (4, vec![hit(4)]));
+}
+
+#[test]
+fn without_any_spool_hits_are_reported_from_memory_until_there_is_one() {
+    let (folder, backlog) = with_hits(1);
+    backlog.resume(&HERE, Some(40)).unwrap();
+    hand_out(&backlog);
+    backlog.acknowledge(durable(41));
+    // Its file is given up, and no other can be made.
+    let aside = Aside::put(&folder);
+    assert!(backlog.lock().queue.spool().renew().is_err());
+    assert_eq!(backlog.append(&mut vec![hit(2)]), Rest::Unsettled);
+    assert_eq!(backlog.flush(), Rest::Unsettled);
+    backlog.resume(&HERE, Some(41)).unwrap();
+    assert_eq!(oldest(&backlog, 1), (42, vec![hit(2)]));
+    aside.back();
+    assert_eq!(backlog.flush(), Rest::Settled);
+    assert_eq!((backlog.len(), backlog.held()), (1, 0));
+    drop(backlog);
+    let backlog = open(&folder);
+    backlog.resume(&HERE, Some(41)).unwrap();
+    assert_eq!(oldest(&backlog, 9), (42, vec![hit(2)]));
 }

@@ -23,6 +23,27 @@ pub fn what_a_kill_leaves(folder: &Path) -> tempfile::TempDir {
     copy
 }
 
+/// A spool's folder that is not where it should be, so that no file can be made there.
+pub struct Aside {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Aside {
+    /// Puts the folder aside.
+    pub fn put(folder: &tempfile::TempDir) -> Self {
+        let from = folder.path().to_owned();
+        let to = from.with_extension("aside");
+        fs::rename(&from, &to).unwrap();
+        Self { from, to }
+    }
+
+    /// Puts it back.
+    pub fn back(self) {
+        fs::rename(&self.to, &self.from).unwrap();
+    }
+}
+
 fn records(from: u8, to: u8) -> Vec<Vec<u8>> {
     (from..=to).map(|n| vec![n; 20]).collect()
 }
@@ -312,19 +333,16 @@ fn a_spool_that_begins_anew_keeps_numbers_and_counters() {
 #[test]
 fn where_no_fresh_spool_can_be_made_there_is_none_until_it_can() {
     let folder = tempfile::tempdir().unwrap();
-    let inside = folder.path().join("inside");
-    fs::create_dir(&inside).unwrap();
-    let mut spool = open(&inside);
+    let mut spool = open(folder.path());
     append(&mut spool, &records(1, 5)).unwrap();
     spool.set_counter("shift", 3).unwrap();
     spool.flusher().flush().unwrap();
-    let aside = folder.path().join("aside");
-    fs::rename(&inside, &aside).unwrap();
+    let aside = Aside::put(&folder);
     assert!(spool.renew().is_err() && spool.is_gone());
     assert!(append(&mut spool, &records(6, 6)).is_err() && spool.settle().is_err());
     assert_eq!((spool.count(), spool.next()), (0, 6));
     assert_eq!(spool.counter("shift").unwrap(), Some(3));
-    fs::rename(&aside, &inside).unwrap();
+    aside.back();
     spool.renew().unwrap();
     assert_eq!((spool.next(), spool.is_gone()), (6, false));
     assert_eq!(spool.counter("shift").unwrap(), Some(3));

@@ -233,7 +233,7 @@ fn step(servers: usize) -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn whatever_fails_each_hit_counts_once_and_no_number_means_two(
