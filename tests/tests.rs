@@ -45,6 +45,9 @@ mod faults;
 /// Hostile peers of a server, all at once.
 mod hostile;
 
+/// Clients and strangers who try to keep the server from hearing others.
+mod deafness;
+
 /// A server that is away while traps are touched.
 mod away;
 
