@@ -51,6 +51,9 @@ mod hostile;
 /// Strangers and rogues at a server's port.
 mod door;
 
+/// Clients and strangers who try to keep the server from hearing others.
+mod deafness;
+
 /// A server that is away while traps are touched.
 mod away;
 
