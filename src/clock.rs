@@ -30,3 +30,19 @@ pub fn steady() -> SystemTime {
 pub fn since(time: Instant) -> Duration {
     monotonic().saturating_duration_since(time)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steady_clock_goes_with_the_monotonic_one() {
+        let before = monotonic();
+        let began = steady();
+        let behind = monotonic();
+        while since(behind) < Duration::from_millis(2) {}
+        let passed = steady().duration_since(began).unwrap();
+        assert!(passed >= Duration::from_millis(2), "{passed:?}");
+        assert!(passed <= since(before), "{passed:?}");
+    }
+}

@@ -156,3 +156,27 @@ fn each_client_that_is_killed_is_named_whoever_else_has_come_once() {
         alert["detector"] == "silent-client" && alert["subject"]["name"] == "host-3"
     });
 }
+
+#[test]
+fn names_that_two_clients_bear_are_told_apart_in_lists() {
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, "");
+    let twins = [caller(1), caller(2)].map(|caller| Caller {
+        name: "web-7".to_owned(),
+        ..caller
+    });
+    for caller in twins.iter().chain([&caller(3)]) {
+        let mut visit = visit(caller, address(1), &server);
+        visit.report(report(1, vec![hit("192.0.2.66", 22)]));
+    }
+    for list in ["clients", "events"] {
+        let listed = sandbox.run(&[list, "--state-dir", "server-state"]).stdout;
+        for caller in &twins {
+            let id = caller.id();
+            let name = format!("web-7 ({})", id.split_at(8).0);
+            assert!(listed.contains(&name), "{name}: {listed}");
+        }
+        assert!(listed.contains("by-hand-3 "), "{listed}");
+        assert!(!listed.contains("by-hand-3 ("), "{listed}");
+    }
+}

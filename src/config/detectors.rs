@@ -195,15 +195,15 @@ pub struct Hammering {
     pub leak: Span,
 }
 
-/// Clients whose reports are out of all proportion.
+/// Clients that report, out of all proportion, networks that nobody else sees.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LyingClient {
     /// Whether the detector runs.
     pub enabled: bool,
-    /// So many times what all but one in a hundred clients report in an hour.
+    /// So many times as many as all but one in ten clients report in an hour, and as it did before.
     pub factor: Positive,
-    /// Or such a share of the sources that are new within an hour.
+    /// And such a share of all networks that one client alone reports within the hour.
     pub share: Positive,
 }
 

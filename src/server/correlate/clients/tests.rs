@@ -86,6 +86,43 @@ fn the_client_not_heard_from_for_longest_is_forgotten_first() {
     assert!(clients.get(ID).is_none());
 }
 
+#[test]
+fn a_client_that_has_reported_outlives_those_that_have_not_however_long_it_is_away() {
+    let second = |second: u64| Timestamp::from_micros(second * 1_000_000);
+    let id = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        ClientId([high, low, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+    };
+    let mut clients = Clients::new(10, Duration::from_secs(90));
+    let _room = clients.welcome(ID, "web-1", second(0));
+    clients.advance(ID, 1, 1);
+    for number in 0..1000 {
+        let now = second(100 * u64::from(number));
+        assert_eq!(clients.welcome(id(number), "rogue", now), Room::Found);
+    }
+    assert_eq!(clients.len(), 10);
+    assert!(clients.get(ID).is_some());
+    // Those not heard from for longest went first.
+    assert!((991..1000).all(|number| clients.get(id(number)).is_some()));
+}
+
+#[test]
+fn nobody_who_is_there_is_forgotten() {
+    let mut clients = Clients::new(2, Duration::from_secs(90));
+    let second = |second: u64| Timestamp::from_micros(second * 1_000_000);
+    let (a, b, c) = (ID, ClientId([2; 16]), ClientId([3; 16]));
+    let _room = clients.welcome(a, "web-1", second(0));
+    let _room = clients.welcome(b, "web-2", second(50));
+    assert_eq!(clients.welcome(c, "web-3", second(90)), Room::None);
+    clients.heard(a, second(100));
+    assert_eq!(clients.welcome(c, "web-3", second(150)), Room::Found);
+    assert!(clients.get(a).is_some() && clients.get(b).is_none());
+    // One that said goodbye goes at once.
+    clients.farewell(a);
+    assert_eq!(clients.welcome(b, "web-2", second(151)), Room::Found);
+    assert!(clients.get(a).is_none());
+}
+
 proptest! {
     #[test]
     fn however_reports_overlap_each_number_is_new_once(

@@ -107,7 +107,9 @@ fn identities_beyond_those_that_are_told_apart_hide_no_witness() {
         story
             .engine
             .lives_at(id(number), [203, 0, 113, home].into());
-        story.hit_of(id(number), 5, SCANNER, 22);
+        for port in 22..26 {
+            story.hit_of(id(number), 5, SCANNER, port);
+        }
     }
     story.tick(4000);
     let alert = story.about(SCANNER);
