@@ -18,7 +18,6 @@ use crate::exit::{Failure, Kind};
 use crate::replay::{csv, json};
 use crate::server::store::FILE;
 use crate::server::store::reader::{More, Reader, Selection, StoredClient, StoredIncident, Which};
-use crate::server::store::record::ports;
 
 /// Lists incidents, or shows one.
 pub fn alerts(args: &AlertsArgs) -> Result<(), Failure> {
@@ -247,6 +246,7 @@ fn object(client: &StoredClient) -> Value {
         "backlog": status.backlog,
         "dropped": status.dropped,
         "clock_offset_seconds": status.clock_offset / 1_000_000,
+        "unwritable": client.unwritable,
     })
 }
 
@@ -271,4 +271,10 @@ fn row(client: &StoredClient, now: Timestamp) -> String {
         client.version,
         client.address
     )
+}
+
+/// Ports with blanks between.
+fn ports(ports: &[u16]) -> String {
+    let words: Vec<_> = ports.iter().map(u16::to_string).collect();
+    words.join(" ")
 }

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use crate::event::{ClientId, Event, Timestamp};
 use crate::server::store::record::{
     AlertRecord, Change, Status, Visitor, address_bytes, client_crc, event_crc, integer, key_crc,
-    ports,
+    trap_bytes,
 };
 
 /// Writes one change as part of a transaction.
@@ -109,13 +109,13 @@ fn describe(
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE client SET last_seen = ?2, traps = ?3, traps_wanted = ?4, backlog = ?5,
+            "UPDATE client SET last_seen = ?2, trap_ports = ?3, traps_wanted = ?4, backlog = ?5,
              dropped = ?6, clock_offset = ?7 WHERE id = ?1",
         )?
         .execute(params![
             client.0,
             integer(now.as_micros()),
-            ports(&status.traps),
+            trap_bytes(status.traps.iter().copied()),
             status.traps_wanted,
             integer(status.backlog),
             integer(status.dropped),

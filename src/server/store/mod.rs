@@ -8,7 +8,8 @@
 //! ```text
 //! client   key (used once), id (16 bytes), name, version, address, first_seen, last_seen,
 //!          farewell (0 or 1), progress (last number of its sequence), missing, dropped, backlog,
-//!          traps ("22 80"), traps_wanted, clock_offset, refused, crc (of id and progress)
+//!          traps_wanted, clock_offset, refused, crc (of id and progress), trap_ports (2 bytes
+//!          each), unwritable (0 or 1: it cannot write its spool)
 //! client_key  key, id, crc (of both): once more, because without it hits would be nobody's
 //! event    number (order of arrival), client (key), sequence, received, at, first, last,
 //!          source (4 or 16 bytes), source_port, trap_port, probe (as on the wire), count, crc (of
@@ -18,6 +19,8 @@
 //! incident id, opened, first_seen, last_seen, action, line (JSON of its last alert), alerts
 //! counter  name, value: `delivered` (last alert written to standard output), `forgotten` and
 //!          `forgotten-alerts` (last event, and last alert, that was forgotten), `version` (once more)
+//! blocked  id, name (when it was blocked), since: clients that are refused
+//! client_order  number, id, what (forget, block, unblock): orders of an operator, until they are obeyed
 //! ```
 //!
 //! Times are microseconds since the Unix epoch, UTC. `user_version` is [`schema::VERSION`]; a

@@ -134,16 +134,16 @@ impl Change {
     }
 }
 
-/// Ports with blanks between.
-pub fn ports(ports: &[u16]) -> String {
-    let words: Vec<_> = ports.iter().map(u16::to_string).collect();
-    words.join(" ")
+/// Trap ports as two bytes each, the higher one first.
+pub fn trap_bytes(ports: impl IntoIterator<Item = u16>) -> Vec<u8> {
+    ports.into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
-/// The ports that stand there with blanks between; what is none is left out.
-pub fn parse_ports(text: &str) -> Vec<u16> {
-    text.split_whitespace()
-        .filter_map(|word| word.parse().ok())
+/// The trap ports that these bytes are; a byte that is left over is none.
+pub fn traps(bytes: &[u8]) -> Vec<u16> {
+    bytes
+        .chunks_exact(2)
+        .filter_map(|pair| pair.try_into().ok().map(u16::from_be_bytes))
         .collect()
 }
 
