@@ -1,14 +1,12 @@
-//! `vft alerts`, `vft events`, `vft clients`: what a server has stored.
+//! `vft alerts`, `vft events`: what a server has stored.
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::cli::records::{
-    AlertsArgs, AlertsCommand, ClientsArgs, EventFormat, EventsArgs, StoreArgs, When,
-};
+use crate::cli::records::{AlertsArgs, AlertsCommand, EventFormat, EventsArgs, StoreArgs, When};
 use crate::clock;
 use crate::command::print;
 use crate::config::server::{Format, Network};
@@ -17,7 +15,7 @@ use crate::event::{Event, Timestamp};
 use crate::exit::{Failure, Kind};
 use crate::replay::{csv, json};
 use crate::server::store::FILE;
-use crate::server::store::reader::{More, Reader, Selection, StoredClient, StoredIncident, Which};
+use crate::server::store::reader::{More, Reader, Selection, StoredIncident, Which};
 
 /// Lists incidents, or shows one.
 pub fn alerts(args: &AlertsArgs) -> Result<(), Failure> {
@@ -59,25 +57,6 @@ pub fn events(args: &EventsArgs) -> Result<(), Failure> {
     )
 }
 
-/// Lists clients.
-pub fn clients(args: &ClientsArgs) -> Result<(), Failure> {
-    let clients = open(&args.store)?.clients()?;
-    match args.format {
-        Format::Json => print(&lines(
-            clients.iter().map(|client| object(client).to_string()),
-        )),
-        Format::Text if clients.is_empty() => print("no clients\n"),
-        Format::Text => {
-            let now = Timestamp::from(clock::wall());
-            let header = "NAME                 LAST HEARD        TRAPS                            \
-                          MISSING  DROPPED  BACKLOG  VERSION  ADDRESS"
-                .to_owned();
-            let rows = clients.iter().map(|client| row(client, now));
-            print(&lines(std::iter::once(header).chain(rows)))
-        }
-    }
-}
-
 /// The store that is meant.
 pub fn open(args: &StoreArgs) -> Result<Reader, Failure> {
     Ok(Reader::open(&folder(args).join(FILE))?)
@@ -88,7 +67,8 @@ pub fn folder(args: &StoreArgs) -> PathBuf {
     state::folder(args.state_dir.as_deref()).join("server")
 }
 
-fn lines(lines: impl Iterator<Item = String>) -> String {
+/// Each of them as a line.
+pub fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
@@ -226,55 +206,4 @@ fn event_text(event: &Event, name: &str) -> String {
         hit.probe.name(),
         hit.count
     )
-}
-
-fn object(client: &StoredClient) -> Value {
-    let status = &client.status;
-    json!({
-        "id": client.id.to_string(),
-        "name": client.name,
-        "version": client.version,
-        "address": client.address,
-        "first_seen": client.first_seen.precise(),
-        "last_seen": client.last_seen.precise(),
-        "stopped": client.farewell,
-        "progress": client.progress,
-        "missing": client.missing,
-        "refused": client.refused,
-        "traps": status.traps,
-        "traps_wanted": status.traps_wanted,
-        "backlog": status.backlog,
-        "dropped": status.dropped,
-        "clock_offset_seconds": status.clock_offset / 1_000_000,
-        "unwritable": client.unwritable,
-    })
-}
-
-fn row(client: &StoredClient, now: Timestamp) -> String {
-    let status = &client.status;
-    let ago = humantime::format_duration(std::time::Duration::from_secs(
-        now.since(client.last_seen).as_secs(),
-    ));
-    let heard = if client.farewell {
-        "stopped".to_owned()
-    } else {
-        format!("{ago} ago")
-    };
-    format!(
-        "{:<20} {:<17} {:<32} {:>7}  {:>7}  {:>7}  {:<7}  {}",
-        client.name,
-        heard,
-        ports(&status.traps),
-        client.missing,
-        status.dropped,
-        status.backlog,
-        client.version,
-        client.address
-    )
-}
-
-/// Ports with blanks between.
-fn ports(ports: &[u16]) -> String {
-    let words: Vec<_> = ports.iter().map(u16::to_string).collect();
-    words.join(" ")
 }

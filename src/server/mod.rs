@@ -40,6 +40,7 @@ use crate::server::alert::Issued;
 use crate::server::correlate::sources::hash::Secret;
 use crate::server::intake::Intake;
 use crate::server::restore::{Restored, restore};
+use crate::server::session::admission::{Admission, Pace};
 use crate::server::session::allowance::{Allowances, Rate};
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::Gate;
@@ -47,6 +48,8 @@ use crate::server::session::seats::Seats;
 use crate::server::session::{Context, Lines};
 use crate::server::sink::stdout::{Gate as SinkGate, LeftOver, Stdout};
 use crate::server::store::StoreError;
+use crate::server::store::horizon::Look;
+use crate::server::store::orders::What;
 use crate::server::store::queue::{Durable, Writer};
 use crate::server::store::reader::Reader;
 use crate::server::store::record::Change;
@@ -138,15 +141,12 @@ impl Server {
         let watch = Watch::new(16);
         let metrics = Arc::new(ServerMetrics::default());
         let (writer, work) = open_store(&credentials.folder, settings, &metrics)?;
-        let (work, restored) = begin(work, settings, credentials.hashing)?;
+        let (mut work, mut restored) = begin(work, settings, credentials.hashing)?;
+        work.look_for_orders();
         watch
             .spawn("store", move || work.run())
             .map_err(ServerError::Thread)?;
-        let mut left_over = restored.undelivered;
-        for closing in restored.closing {
-            left_over.push((closing.number, closing.text.clone(), closing.line.clone()));
-            writer.put(Change::Alert(closing));
-        }
+        let left_over = left_over(&mut restored, &writer);
         let (to_stdout, alerts) = bounded(sink::QUEUE);
         let sinks = [Some(to_stdout), observer].into_iter().flatten().collect();
         let shared = Arc::new(Mutex::new(settings.alerts));
@@ -160,8 +160,10 @@ impl Server {
             sinks,
             writer.clone(),
             metrics,
-        );
+        )
+        .refusing(restored.blocked);
         let context = Arc::new(context(settings, credentials, intake, stop));
+        obey(&writer, &context);
         let limits = &settings.limits;
         let permits = Permits::new(
             limits.unauthenticated.into(),
@@ -214,15 +216,22 @@ impl Server {
             }
             shortfalls.look(&context);
             if clock::monotonic() >= expiry {
-                let now = Timestamp::from(clock::wall());
-                self.store.forget_before(now.before(self.keep));
+                self.store.forget_old(Look {
+                    wall: clock::wall().into(),
+                    monotonic: clock::monotonic(),
+                    keep: self.keep,
+                });
                 expiry = clock::monotonic() + EXPIRY;
             }
+            obey(&self.store, &context);
             if let Some(settings) = reload() {
                 context.intake.reload(&settings);
+                let pace = pace(&settings.limits);
+                context.admission.reload(settings.new_clients, pace);
                 *self.alerts.lock().unwrap_or_else(PoisonError::into_inner) = settings.alerts;
                 info!(
-                    "reloaded: detectors, incidents, alerts and the allow-list are as the file says"
+                    "reloaded: detectors, incidents, alerts, new clients and the allow-list are as \
+                     the file says"
                 );
             }
         }
@@ -245,6 +254,25 @@ impl Server {
             warn!("not everything could be written to the store");
         }
         Ok(())
+    }
+}
+
+/// Does what operators want done about clients.
+fn obey(store: &Writer, context: &Context) {
+    for order in store.take_orders() {
+        context.intake.obey(order, clock::wall().into());
+        match order.what {
+            What::Forget | What::Block => context.seats.end(order.client),
+            What::Unblock => {}
+        }
+    }
+}
+
+/// How fast newcomers come in.
+fn pace(limits: &Limits) -> Pace {
+    Pace {
+        per_minute: limits.new_clients_per_minute.into(),
+        burst: limits.new_clients_burst.into(),
     }
 }
 
@@ -313,6 +341,19 @@ fn begin(
         restored => restored,
     };
     Ok((work, restored.map_err(ServerError::Store)?))
+}
+
+/// Has what follows from a restart written; returns the alerts that may not have been said.
+fn left_over(restored: &mut Restored, writer: &Writer) -> Vec<(u64, String, String)> {
+    let mut left_over = std::mem::take(&mut restored.undelivered);
+    for closing in restored.closing.drain(..) {
+        left_over.push((closing.number, closing.text.clone(), closing.line.clone()));
+        writer.put(Change::Alert(closing));
+    }
+    if !restored.forgotten.is_empty() {
+        writer.put(Change::Forget(std::mem::take(&mut restored.forgotten)));
+    }
+    left_over
 }
 
 /// The thread that writes alerts to standard output.
@@ -401,6 +442,7 @@ fn context(
             sustained: settings.limits.client_rate,
             burst: settings.limits.client_burst,
         }),
+        admission: Admission::new(settings.new_clients, pace(&settings.limits)),
         seldom: Lines::default(),
         seats: Seats::new(sessions),
         metrics: intake.metrics(),
@@ -429,8 +471,9 @@ const FEW: usize = 64;
 fn summary(metrics: &ServerMetrics) {
     info!(
         "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped, {} refused; \
-         {} connections, {} rejected; {} alerts, {} held for {} digests, {} dropped; \
-         {} hits and {} alerts forgotten (keep-mib); {} commits",
+         {} connections, {} rejected; {} times a new client was put off; {} alerts, {} held for {} digests, {} dropped; \
+         {} hits, {} alerts and {} clients forgotten (keep-mib); {} hits and {} alerts forgotten \
+         (keep); {} commits",
         metrics.hits.get(),
         metrics.reports.get(),
         metrics.sessions.get(),
@@ -438,12 +481,16 @@ fn summary(metrics: &ServerMetrics) {
         metrics.refused_hits.get(),
         metrics.connections.get(),
         metrics.rejected.get(),
+        metrics.refused_newcomers.get(),
         metrics.alerts.get(),
         metrics.alerts_held.get(),
         metrics.digests.get(),
         metrics.alerts_dropped.get(),
         metrics.forgotten_hits.get(),
         metrics.forgotten_alerts.get(),
+        metrics.forgotten_clients.get(),
+        metrics.aged_hits.get(),
+        metrics.aged_alerts.get(),
         metrics.commits.get(),
     );
 }

@@ -1,5 +1,7 @@
 //! The fleet as the engine knows it: names, progress in the sequences, last signs of life.
 
+mod lapse;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -17,6 +19,10 @@ pub struct Clients {
     handles: Handles,
     addresses: HashMap<IpAddr, BTreeSet<ClientId>, Fast>,
     owners: HashMap<u16, u64, Fast>,
+    /// Those that were forgotten and not yet taken note of.
+    forgotten: Vec<ClientId>,
+    /// When such ones were last looked for.
+    lapsed: Timestamp,
 }
 
 /// A client in four bytes: small numbers, used again when a client is forgotten. 0 is nobody.
@@ -80,6 +86,8 @@ impl Handles {
 pub struct Client {
     /// What people call it.
     pub name: String,
+    /// When it first came, by the server's clock.
+    pub since: Timestamp,
     /// When it was last heard from, by the server's clock.
     pub heard: Timestamp,
     /// Whether it said that it stops.
@@ -134,6 +142,8 @@ impl Clients {
             handles: Handles::default(),
             addresses: HashMap::default(),
             owners: HashMap::default(),
+            forgotten: Vec::new(),
+            lapsed: Timestamp::default(),
         }
     }
 
@@ -162,6 +172,7 @@ impl Clients {
         }
         let client = Client {
             name: name.to_owned(),
+            since: now,
             heard: now,
             farewell: Farewell::None,
             progress: 0,
@@ -185,14 +196,6 @@ impl Clients {
         self.owns(id, &traps);
         if let Some(address) = address {
             self.lives_at(id, address);
-        }
-    }
-
-    fn forget(&mut self, id: ClientId) {
-        self.owns(id, &[]);
-        if let Some((handle, client)) = self.known.remove(&id) {
-            self.handles.take(handle);
-            self.leaves(id, client.address);
         }
     }
 
@@ -223,6 +226,14 @@ impl Clients {
     pub fn at(&self, address: IpAddr) -> Option<ClientId> {
         let clients = self.addresses.get(&address)?;
         clients.first().copied().filter(|_| clients.len() == 1)
+    }
+
+    /// How many clients come from this address.
+    pub fn count_at(&self, address: IpAddr) -> u64 {
+        let clients = self.addresses.get(&address);
+        clients.map_or(0, |clients| {
+            u64::try_from(clients.len()).unwrap_or(u64::MAX)
+        })
     }
 
     /// Whether some client comes from this address.

@@ -58,6 +58,9 @@ impl Incident {
     /// each circumstance. Nothing that only one client reports is critical, and nothing that a
     /// doubtful one alone reports is more than low.
     pub fn severity(&self) -> Severity {
+        if self.opened_by == Detector::NewClient {
+            return self.found;
+        }
         if self.opened_by.is_about_health() {
             return severity_of(self.opened_by);
         }
@@ -111,6 +114,7 @@ pub const fn severity_of(detector: Detector) -> Severity {
         | Detector::ClientSurge
         | Detector::PersistentSource
         | Detector::Hammering => Severity::Low,
+        Detector::NewClient => Severity::Informational,
     }
 }
 

@@ -47,6 +47,12 @@ impl SilentClient {
         }
     }
 
+    /// A client that was not heard from for longer is silent.
+    pub fn patience(&self) -> Duration {
+        let missed = self.settings.missed.get();
+        self.heartbeat.saturating_mul(missed.into())
+    }
+
     /// Takes up other settings.
     pub const fn reload(&mut self, settings: Silence) {
         self.settings = settings;
@@ -68,9 +74,7 @@ impl SilentClient {
             clients.forgive(now);
         }
         self.forget_unknown(now, clients, incidents, alerts);
-        let patience = self
-            .heartbeat
-            .saturating_mul(self.settings.missed.get().into());
+        let patience = self.patience();
         let mut fallen = Vec::new();
         for (id, client) in clients.iter() {
             let silent = now.since(client.heard) > patience;

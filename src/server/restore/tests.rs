@@ -135,7 +135,7 @@ impl Host {
                 address: [10, 9, 0, client].into(),
                 now: at(second),
             };
-            assert!(intake.welcome(&arrival).is_some());
+            assert!(intake.welcome(&arrival).is_ok());
         }
         Life {
             intake,

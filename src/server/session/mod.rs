@@ -3,6 +3,7 @@
 //! What is said in the [handshake] and what a failed proof costs ([delays]) is decided without
 //! sockets and clocks; [seats] knows who is connected. This file does the talking.
 
+pub mod admission;
 pub mod allowance;
 pub mod attendant;
 pub mod clock_offset;
@@ -27,7 +28,8 @@ use crate::metrics::ServerMetrics;
 use crate::net::link::Link;
 use crate::net::permits::Permit;
 use crate::seldom::Seldom;
-use crate::server::intake::{Arrival, Intake};
+use crate::server::intake::{Arrival, Intake, Standing, Unwelcome};
+use crate::server::session::admission::Admission;
 use crate::server::session::allowance::Allowances;
 use crate::server::session::attendant::Attendant;
 use crate::server::session::delays::Delays;
@@ -49,6 +51,8 @@ pub struct Context {
     pub delays: Delays,
     /// How fast clients may report.
     pub allowances: Allowances,
+    /// How fast newcomers come in.
+    pub admission: Admission,
     /// Who is in.
     pub seats: Seats,
     /// Where hits go.
@@ -70,6 +74,10 @@ pub struct Lines {
     pub failed_proof: Seldom,
     /// A client that has proven itself was refused.
     pub refused: Seldom,
+    /// A newcomer was put off or turned away.
+    pub newcomers: Seldom,
+    /// A client that is blocked has come.
+    pub blocked: Seldom,
     /// A client reports faster than it may.
     pub slowed: Seldom,
     /// A session could not be started.
@@ -132,6 +140,7 @@ pub fn serve(socket: &Arc<TcpStream>, peer: SocketAddr, permit: Permit, context:
         }
     };
     let admitted = admit(&mut link, address, &permit, context);
+    let admitted = admitted.and_then(|applicant| meet(applicant, address, context));
     let admitted = admitted.and_then(|applicant| take_seat(applicant, address, socket, context));
     drop(permit);
     let end = match admitted {
@@ -235,6 +244,23 @@ fn sit_out(link: &mut Link, until: Instant) {
     while link.read(&mut [0; 256]).is_ok_and(|read| read > 0) {}
 }
 
+/// Lets a client pass that the server knows, and newcomers as the settings say.
+fn meet(applicant: Applicant, address: IpAddr, context: &Context) -> Result<Applicant, End> {
+    let Standing::New { founded } = context.intake.standing(applicant.id) else {
+        return Ok(applicant);
+    };
+    let (wall, now) = (clock::wall().into(), clock::monotonic());
+    let Err(refusal) = context.admission.admit(address, founded, wall, now) else {
+        return Ok(applicant);
+    };
+    context.metrics.refused_newcomers.one();
+    if let Some(left_out) = context.seldom.newcomers.line(now) {
+        let name = &applicant.name;
+        warn!("new client {name} at {address} is not let in: {refusal}{left_out}");
+    }
+    Err(refusal.into())
+}
+
 /// A client that is in.
 #[derive(Debug)]
 struct Seated<'a> {
@@ -291,7 +317,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
     let progress = context
         .intake
         .welcome(&arrival)
-        .ok_or(Refusal::TooManyClients)?;
+        .map_err(|why| unwelcome(why, &arrival, context))?;
     let acknowledged = Some(progress.durable()).filter(|up_to| *up_to > 0);
     let heartbeat = context.limits.heartbeat.get();
     context.metrics.sessions.one();
@@ -315,7 +341,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
             return Err(Refusal::ShuttingDown.into());
         }
         if seat.is_lost() {
-            return Err(Refusal::Superseded.into());
+            return Err(ended(applicant, context).into());
         }
         heard?;
         seat.heard();
@@ -334,6 +360,30 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         match attendant.answer(said, Timestamp::from(clock::wall()))? {
             Some(answer) => frame::write(link, &encode(&answer)?)?,
             None => return Ok(()),
+        }
+    }
+}
+
+/// Why a client that was welcomed has no seat any more.
+fn ended(applicant: &Applicant, context: &Context) -> Refusal {
+    if context.intake.is_blocked(applicant.id) {
+        Refusal::Blocked
+    } else {
+        Refusal::Superseded
+    }
+}
+
+/// Why a client that has a seat cannot have a session.
+fn unwelcome(why: Unwelcome, arrival: &Arrival<'_>, context: &Context) -> Refusal {
+    match why {
+        Unwelcome::NoRoom => Refusal::TooManyClients,
+        Unwelcome::Blocked => {
+            context.metrics.refused_sessions.one();
+            if let Some(left_out) = context.seldom.blocked.line(clock::monotonic()) {
+                let (name, address) = (arrival.name, arrival.address);
+                warn!("client {name} at {address} is blocked, and refused{left_out}");
+            }
+            Refusal::Blocked
         }
     }
 }

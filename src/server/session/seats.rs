@@ -117,6 +117,13 @@ impl Seats {
         })
     }
 
+    /// Ends a client's session, if it has one.
+    pub fn end(&self, client: ClientId) {
+        if let Some(occupant) = self.lock().by_client.remove(&client) {
+            drop(occupant.socket.shutdown(Shutdown::Read));
+        }
+    }
+
     /// How many sessions there are.
     pub fn count(&self) -> usize {
         self.lock().by_client.len()

@@ -18,7 +18,8 @@
 //! alert    number, incident, action, time, text (as standard output has it), line (JSON)
 //! incident id, opened, first_seen, last_seen, action, line (JSON of its last alert), alerts
 //! counter  name, value: `delivered` (last alert written to standard output), `forgotten` and
-//!          `forgotten-alerts` (last event, and last alert, that was forgotten), `version` (once more)
+//!          `forgotten-alerts` (last event, and last alert, that was forgotten), `version` (once
+//!          more), `clock` (what time was [believed](horizon) when something was last forgotten)
 //! blocked  id, name (when it was blocked), since: clients that are refused
 //! client_order  number, id, what (forget, block, unblock): orders of an operator, until they are obeyed
 //! ```
@@ -29,15 +30,19 @@
 
 pub mod apply;
 pub mod expiry;
+pub mod forgetting;
+pub mod horizon;
 pub mod inspect;
 pub mod mend;
 pub mod migrate;
+pub mod orders;
 pub mod queue;
 pub mod reader;
 pub mod record;
 pub mod rows;
 pub mod salvage;
 pub mod schema;
+pub mod share;
 pub mod walk;
 pub mod writer;
 

@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::event::Timestamp;
+use crate::server::store::horizon::Look;
+use crate::server::store::orders::Order;
 use crate::server::store::record::Change;
 
 /// Hits, and changes, that may wait. A session with more waits before it hands anything in.
@@ -21,6 +22,9 @@ const MOST: usize = 32_768;
 
 /// How long what can wait is gathered.
 const LEISURE: Duration = Duration::from_millis(500);
+
+/// After so long without a change the thread looks for orders all the same.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// The way to the writing thread.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +43,15 @@ pub struct Reading {
 pub struct Batch {
     /// Changes in their order.
     pub changes: Vec<Change>,
-    /// What is older than this can be forgotten.
-    pub before: Option<Timestamp>,
+    /// By this time, what is too old can be forgotten.
+    pub look: Option<Look>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.look.is_none()
+    }
 }
 
 /// Whether there is something to do without a change, too.
@@ -80,8 +91,10 @@ struct Inner {
     durable: u64,
     /// Of the last transaction.
     turn: Turn,
-    /// What is older than this can be forgotten.
-    before: Option<Timestamp>,
+    /// By this time, what is too old can be forgotten.
+    look: Option<Look>,
+    /// Orders that were found in the store.
+    orders: Vec<Order>,
     end: End,
 }
 
@@ -179,10 +192,15 @@ impl Writer {
         Durable::Yes
     }
 
-    /// Lets the thread forget what is older than `before`.
-    pub fn forget_before(&self, before: Timestamp) {
-        self.queue.lock().before = Some(before);
+    /// Lets the thread forget what is too old.
+    pub fn forget_old(&self, look: Look) {
+        self.queue.lock().look = Some(look);
         self.queue.put.notify_one();
+    }
+
+    /// The orders that were found in the store since this was last asked.
+    pub fn take_orders(&self) -> Vec<Order> {
+        std::mem::take(&mut self.queue.lock().orders)
     }
 
     /// Asks the thread to write what there is, and to end; the ticket is that of the last change.
@@ -209,7 +227,12 @@ impl Queue {
 }
 
 impl Reading {
-    /// What to do next; none when it was asked to end and there is nothing more, or nothing more
+    /// Hands over orders that were found in the store.
+    pub fn hand_over(&self, orders: Vec<Order>) {
+        self.queue.lock().orders.extend(orders);
+    }
+
+    /// What to do next, which is nothing if there was nothing for a while; none when it was asked to end and there is nothing more, or nothing more
     /// that can be written.
     pub fn next(&self, otherwise: Otherwise) -> Option<Batch> {
         let mut inner = self.queue.lock();
@@ -225,11 +248,15 @@ impl Reading {
             if inner.end == End::Asked {
                 return None;
             }
-            if otherwise == Otherwise::Busy || inner.before.is_some() {
+            if otherwise == Otherwise::Busy || inner.look.is_some() {
                 break;
             }
-            let waited = self.queue.put.wait(inner);
-            inner = waited.unwrap_or_else(PoisonError::into_inner);
+            let waited = self.queue.put.wait_timeout(inner, IDLE);
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            inner = again;
+            if timeout.timed_out() {
+                break;
+            }
         }
         if !inner.waiting.is_empty() {
             let at_leisure = |inner: &mut Inner| inner.urgent == 0 && inner.end == End::Open;
@@ -241,7 +268,7 @@ impl Reading {
         }
         let mut batch = Batch {
             changes: Vec::new(),
-            before: inner.before.take(),
+            look: inner.look.take(),
         };
         let mut weight = 0;
         while let Some(change) = inner.waiting.pop_front() {
@@ -252,8 +279,10 @@ impl Reading {
                 break;
             }
         }
-        inner.taken += count(&batch.changes);
-        inner.turn = inner.turn.other();
+        if !batch.is_empty() {
+            inner.taken += count(&batch.changes);
+            inner.turn = inner.turn.other();
+        }
         Some(batch)
     }
 
@@ -296,7 +325,7 @@ fn count(changes: &[Change]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ClientId, Event, Hit, Probe};
+    use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
     use crate::server::store::record::Status;
     use std::num::NonZeroU32;
     use std::sync::mpsc::{Receiver, channel};

@@ -46,6 +46,15 @@ pub struct StoredClient {
     pub status: Status,
 }
 
+/// A client that is refused.
+#[derive(Clone, Debug)]
+pub struct Blocked {
+    /// Who it is.
+    pub id: ClientId,
+    /// What it was called when it was blocked.
+    pub name: String,
+}
+
 /// An incident as the store has it.
 #[derive(Clone, Debug)]
 pub struct StoredIncident {
@@ -92,6 +101,19 @@ impl Reader {
         let select = format!("SELECT {CLIENT} FROM client ORDER BY name, key");
         let mut select = self.database.prepare(&select)?;
         Ok(sound(select.query([])?, rows::client)?)
+    }
+
+    /// Clients that are blocked, by name.
+    pub fn blocked(&self) -> Result<Vec<Blocked>, StoreError> {
+        let select = "SELECT id, name FROM blocked ORDER BY name, id";
+        let blocked = |row: &Row<'_>| {
+            Ok(Blocked {
+                id: ClientId(row.get(0)?),
+                name: row.get(1)?,
+            })
+        };
+        let mut select = self.database.prepare(select)?;
+        Ok(sound(select.query([])?, blocked)?)
     }
 
     /// Incidents, lately updated ones last; only those that are not closed if so asked.

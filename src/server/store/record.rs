@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::event::{ClientId, Event, Timestamp};
+use crate::server::store::orders::Order;
 
 /// One thing to write. Changes are written in the order in which they were put.
 #[derive(Clone, Debug)]
@@ -41,6 +42,17 @@ pub enum Change {
     Alert(AlertRecord),
     /// All alerts up to this number have been written to standard output.
     Delivered(u64),
+    /// Clients are forgotten.
+    Forget(Vec<ClientId>),
+    /// An order is obeyed.
+    Obeyed {
+        /// Which.
+        order: Order,
+        /// What people call its client.
+        name: String,
+        /// When.
+        now: Timestamp,
+    },
 }
 
 /// A client that has come.
@@ -112,7 +124,11 @@ impl Change {
     pub const fn comes_again(&self) -> bool {
         match self {
             Self::Welcome(_) | Self::Status { .. } | Self::Delivered(_) => true,
-            Self::Events { .. } | Self::Alert(_) | Self::Farewell(_) => false,
+            Self::Events { .. }
+            | Self::Alert(_)
+            | Self::Farewell(_)
+            | Self::Forget(_)
+            | Self::Obeyed { .. } => false,
         }
     }
 
@@ -120,8 +136,12 @@ impl Change {
     /// before.
     pub const fn can_wait(&self) -> bool {
         match self {
-            Self::Welcome(_) | Self::Status { .. } => true,
-            Self::Farewell(_) | Self::Delivered(_) | Self::Events { .. } | Self::Alert(_) => false,
+            Self::Welcome(_) | Self::Status { .. } | Self::Forget(_) => true,
+            Self::Farewell(_)
+            | Self::Delivered(_)
+            | Self::Events { .. }
+            | Self::Alert(_)
+            | Self::Obeyed { .. } => false,
         }
     }
 
@@ -129,7 +149,13 @@ impl Change {
     pub fn weight(&self) -> usize {
         match self {
             Self::Events { events, .. } => events.len().max(1),
-            _ => 0,
+            Self::Welcome(_)
+            | Self::Status { .. }
+            | Self::Farewell(_)
+            | Self::Alert(_)
+            | Self::Delivered(_)
+            | Self::Forget(_)
+            | Self::Obeyed { .. } => 0,
         }
     }
 }
@@ -173,7 +199,8 @@ pub fn event_crc(key: i64, event: &Event) -> u32 {
         .into_iter()
         .chain(times.map(Timestamp::as_micros))
     {
-        crc.update(&number.to_be_bytes());
+        // As it is stored, or it would not fit what is read.
+        crc.update(&integer(number).to_be_bytes());
     }
     crc.update(&address_bytes(hit.source));
     crc.update(&hit.source_port.to_be_bytes());
