@@ -3,13 +3,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::process::{Finished, eventually};
+use crate::harness::process::{Finished, Line as Output, eventually};
 use crate::harness::wire::caller::{Caller, Visit, hit, now, report};
 use crate::harness::wire::line::Line;
 use crate::harness::wire::message::{
     ClientMessage, Heartbeat, Reason, Refused, ServerMessage, Welcome,
 };
-use crate::harness::{SOON, Sandbox, Server};
+use crate::harness::{Client, SOON, Sandbox, Server};
 
 /// Who makes identities: a number, and what it is called.
 fn caller(number: u32, name: &str) -> Caller {
@@ -122,25 +122,27 @@ fn who_makes_identities_as_fast_as_they_can_drives_out_nothing_and_is_reported()
 
 #[test]
 fn clients_that_are_put_off_come_again_and_are_in_when_it_is_their_turn() {
-    const CLIENTS: u32 = 4;
     let sandbox = Sandbox::new();
-    // One at a time for each address, and the next one a second later.
+    // One at a time for each address, and the next one 3 s later.
     let settings = "new-clients = \"slow\"\n\
-                    [limits]\nnew-clients-per-minute = 1200\nnew-clients-burst = 20\n";
+                    [limits]\nnew-clients-per-minute = 400\nnew-clients-burst = 20\n";
     sandbox.file("server.toml", settings);
     let server = sandbox.server(&["--config", "server.toml"]);
-    let clients = [(); CLIENTS as usize].map(|()| sandbox.client(&server.address, &[]));
-    clients[0].connected();
-    for client in &clients[1..] {
-        client
-            .process
-            .wait_for_log(|line| line.contains("lets new ones in slowly"));
-    }
+    let clients = [(); 3].map(|()| sandbox.client(&server.address, &[]));
+    server
+        .process
+        .wait_for_log(|line| line.contains("is not let in"));
     for client in &clients {
         client.connected();
     }
+    let put_off = |client: &&Client| {
+        let said =
+            |line: &Output| matches!(line, Output::Err(text) if text.contains("its turn in"));
+        !client.process.lines(said).is_empty()
+    };
+    assert!(clients.iter().filter(put_off).count() >= 1);
     eventually(SOON, "all are in the store", || {
-        objects(&sandbox, &["clients"]).len() == 4
+        objects(&sandbox, &["clients"]).len() == 3
     });
 }
 

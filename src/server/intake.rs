@@ -72,6 +72,8 @@ impl Progress {
 pub struct Batch {
     /// Whose it is.
     pub client: ClientId,
+    /// Where the client is.
+    pub origin: IpAddr,
     /// The number of its first hit.
     pub first_sequence: u64,
     /// Its hits, in their order.
@@ -185,7 +187,8 @@ impl Intake {
     /// Takes a report in, once. Waits for room in the store's queue first; if there is none in
     /// time, nothing is taken in.
     pub fn report(&self, batch: &Batch) -> Option<Receipt> {
-        if !self.store.wait_for_room(clock::monotonic() + PATIENCE) {
+        let deadline = clock::monotonic() + PATIENCE;
+        if !self.store.wait_for_room(batch.origin, deadline) {
             return None;
         }
         let mut state = self.lock();
@@ -204,6 +207,7 @@ impl Intake {
         let alerts = self.issue(&mut state, alerts);
         let ticket = self.store.put(Change::Events {
             client: batch.client,
+            origin: batch.origin,
             events,
             alerts,
             progress: fresh.up_to,

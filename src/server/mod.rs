@@ -214,7 +214,7 @@ impl Server {
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => {}
                 Err(RecvTimeoutError::Timeout) => context.intake.tick(clock::wall().into()),
             }
-            shortfalls.look(&context);
+            shortfalls.look(&context, self.store.left_out());
             if clock::monotonic() >= expiry {
                 self.store.forget_old(Look {
                     wall: clock::wall().into(),
@@ -226,7 +226,7 @@ impl Server {
             obey(&self.store, &context);
             if let Some(settings) = reload() {
                 context.intake.reload(&settings);
-                let pace = pace(&settings.limits);
+                let pace = Pace::of(&settings.limits);
                 context.admission.reload(settings.new_clients, pace);
                 *self.alerts.lock().unwrap_or_else(PoisonError::into_inner) = settings.alerts;
                 info!(
@@ -268,14 +268,6 @@ fn obey(store: &Writer, context: &Context) {
     }
 }
 
-/// How fast newcomers come in.
-fn pace(limits: &Limits) -> Pace {
-    Pace {
-        per_minute: limits.new_clients_per_minute.into(),
-        burst: limits.new_clients_burst.into(),
-    }
-}
-
 /// For the last alerts and the last transaction.
 const LAST: Duration = Duration::from_millis(150);
 
@@ -284,12 +276,14 @@ const LAST: Duration = Duration::from_millis(150);
 struct Shortfalls {
     dropped: u64,
     unwritten: u64,
+    unstored: u64,
     seldom: Seldom,
+    seldom_of_store: Seldom,
 }
 
 impl Shortfalls {
     /// Says what was left out since the last look.
-    fn look(&mut self, context: &Context) {
+    fn look(&mut self, context: &Context, unstored: u64) {
         let now = Timestamp::from(clock::wall());
         let dropped = context.metrics.alerts_dropped.get();
         if dropped > self.dropped && self.seldom.line(clock::monotonic()).is_some() {
@@ -298,6 +292,11 @@ impl Shortfalls {
             let why = "alerts were dropped, because a sink does not keep up";
             context.intake.fell_short(why.to_owned(), now);
             self.dropped = dropped;
+        }
+        if unstored > self.unstored && self.seldom_of_store.line(clock::monotonic()).is_some() {
+            let new = unstored - self.unstored;
+            error!("{new} alerts are not stored: too many wait for the disk");
+            self.unstored = unstored;
         }
         // The store says so in the log itself.
         let unwritten = context.metrics.store_errors.get();
@@ -442,7 +441,7 @@ fn context(
             sustained: settings.limits.client_rate,
             burst: settings.limits.client_burst,
         }),
-        admission: Admission::new(settings.new_clients, pace(&settings.limits)),
+        admission: Admission::new(settings.new_clients, Pace::of(&settings.limits)),
         seldom: Lines::default(),
         seats: Seats::new(sessions),
         metrics: intake.metrics(),
@@ -471,9 +470,9 @@ const FEW: usize = 64;
 fn summary(metrics: &ServerMetrics) {
     info!(
         "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped, {} refused; \
-         {} connections, {} rejected; {} times a new client was put off; {} alerts, {} held for {} digests, {} dropped; \
-         {} hits, {} alerts and {} clients forgotten (keep-mib); {} hits and {} alerts forgotten \
-         (keep); {} commits",
+         {} connections, {} rejected, {} times a new client was put off; {} alerts, {} held for {} \
+         digests, {} dropped; {} hits and {} alerts forgotten (keep-mib), {} clients, {} hits and {} \
+         alerts for their age (keep); {} commits",
         metrics.hits.get(),
         metrics.reports.get(),
         metrics.sessions.get(),

@@ -187,6 +187,7 @@ impl Life {
         };
         let batch = Batch {
             client: ClientId([*client; 16]),
+            origin: [192, 0, 2, 1].into(),
             first_sequence,
             hits: hits.iter().map(hit).collect(),
             received: at(second),

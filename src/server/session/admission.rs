@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::server::NewClients;
+use crate::config::server::{Limits, NewClients};
 use crate::event::{Timestamp, neighbourhood};
 use crate::server::session::refusal::Refusal;
 
@@ -44,6 +44,14 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// As the settings have it.
+    pub fn of(limits: &Limits) -> Self {
+        Self {
+            per_minute: limits.new_clients_per_minute.into(),
+            burst: limits.new_clients_burst.into(),
+        }
+    }
+
     fn times(self, factor: f64) -> Self {
         Self {
             per_minute: self.per_minute * factor,

@@ -1,11 +1,13 @@
 //! What a session answers to what its client says.
 
+use std::net::IpAddr;
+
 use log::{info, warn};
 
 use crate::clock;
 use crate::event::{ClientId, Timestamp};
 use crate::seldom::Seldom;
-use crate::server::intake::{Batch, Intake, Progress, Receipt};
+use crate::server::intake::{Arrival, Batch, Intake, Progress, Receipt};
 use crate::server::session::clock_offset::{ClockOffset, Verdict};
 use crate::server::session::refusal::Refusal;
 use crate::server::store::record::Status;
@@ -16,6 +18,7 @@ use crate::wire::message::{Ack, ClientMessage, Heartbeat, Report, ServerMessage}
 pub struct Attendant<'a> {
     intake: &'a Intake,
     client: ClientId,
+    address: IpAddr,
     name: &'a str,
     progress: Progress,
     received: u64,
@@ -35,12 +38,13 @@ enum Complaint {
 
 impl<'a> Attendant<'a> {
     /// An attendant for a client that has just been welcomed.
-    pub fn new(intake: &'a Intake, client: ClientId, name: &'a str, progress: Progress) -> Self {
+    pub fn new(intake: &'a Intake, arrival: &Arrival<'a>, progress: Progress) -> Self {
         let received = progress.durable();
         Self {
             intake,
-            client,
-            name,
+            client: arrival.client,
+            address: arrival.address,
+            name: arrival.name,
             progress,
             received,
             receipt: None,
@@ -77,6 +81,7 @@ impl<'a> Attendant<'a> {
     fn report(&mut self, report: &Report, now: Timestamp) -> Result<(), Refusal> {
         let batch = Batch {
             client: self.client,
+            origin: self.address,
             first_sequence: report.first_sequence,
             hits: report.hits().map_err(Refusal::Message)?,
             received: now,

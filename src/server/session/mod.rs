@@ -330,7 +330,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         .gate
         .welcome(applicant, acknowledged, heartbeat, now)?;
     frame::write(link, &welcome)?;
-    let mut attendant = Attendant::new(&context.intake, applicant.id, &applicant.name, progress);
+    let mut attendant = Attendant::new(&context.intake, &arrival, progress);
     let mut message = Vec::new();
     loop {
         slow_down(applicant, context);

@@ -27,6 +27,7 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
         }
         Change::Events {
             client,
+            origin: _,
             events,
             alerts,
             progress,

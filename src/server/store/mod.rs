@@ -39,6 +39,7 @@ pub mod orders;
 pub mod queue;
 pub mod reader;
 pub mod record;
+pub mod room;
 pub mod rows;
 pub mod salvage;
 pub mod schema;

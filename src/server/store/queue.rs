@@ -6,6 +6,7 @@
 //! Signs of life are gathered for half a second, so that those of a large fleet share a flush.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,7 @@ use crate::clock;
 use crate::server::store::horizon::Look;
 use crate::server::store::orders::Order;
 use crate::server::store::record::Change;
-
-/// Hits, and changes, that may wait. A session with more waits before it hands anything in.
-const ROOM: usize = 262_144;
+use crate::server::store::room::{ROOM, Room};
 
 /// Rows of one transaction: enough to share a flush, few enough to keep who waits waiting briefly.
 const MOST: usize = 32_768;
@@ -80,7 +79,9 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     waiting: VecDeque<Change>,
-    weight: usize,
+    room: Room,
+    /// Alerts for which there was no room.
+    left_out: u64,
     /// How many of those that wait cannot wait long.
     urgent: usize,
     /// How many changes were ever put …
@@ -142,10 +143,11 @@ impl Writer {
         }
     }
 
-    /// Waits until there is room, until `deadline` at most; says whether there is.
-    pub fn wait_for_room(&self, deadline: Instant) -> bool {
+    /// Waits until there is room for hits from this address, until `deadline` at most; says whether
+    /// there is.
+    pub fn wait_for_room(&self, origin: IpAddr, deadline: Instant) -> bool {
         let mut inner = self.queue.lock();
-        while inner.weight >= ROOM {
+        while inner.room.is_full_for(origin) {
             let left = deadline.saturating_duration_since(clock::monotonic());
             if left.is_zero() {
                 return false;
@@ -157,14 +159,17 @@ impl Writer {
     }
 
     /// Puts a change into the queue; never waits. What can be left out is left out while there is
-    /// no room: it comes again.
+    /// no room.
     pub fn put(&self, change: Change) -> Ticket {
         let mut inner = self.queue.lock();
-        let full = inner.weight >= ROOM || inner.waiting.len() >= ROOM;
-        if full && change.comes_again() {
+        let full = inner.room.is_full() || inner.waiting.len() >= ROOM;
+        if full && change.can_be_left_out() {
             return Ticket(inner.last);
         }
-        inner.weight += change.weight();
+        let Inner { room, left_out, .. } = &mut *inner;
+        let Some(change) = room.take(change, left_out) else {
+            return Ticket(inner.last);
+        };
         inner.urgent += usize::from(!change.can_wait());
         inner.waiting.push_back(change);
         inner.last += 1;
@@ -196,6 +201,11 @@ impl Writer {
     pub fn forget_old(&self, look: Look) {
         self.queue.lock().look = Some(look);
         self.queue.put.notify_one();
+    }
+
+    /// Alerts that are not stored, because there was no room for them, so far.
+    pub fn left_out(&self) -> u64 {
+        self.queue.lock().left_out
     }
 
     /// The orders that were found in the store since this was last asked.
@@ -289,7 +299,9 @@ impl Reading {
     /// Notes that these changes are on the disk.
     pub fn done(&self, changes: &[Change]) {
         let mut inner = self.queue.lock();
-        inner.weight = inner.weight.saturating_sub(weight(changes));
+        for change in changes {
+            inner.room.give(change);
+        }
         inner.durable += count(changes);
         let turn = inner.turn;
         // Whoever is woken wants the lock at once.
@@ -349,6 +361,7 @@ mod tests {
         };
         Change::Events {
             client: event.client,
+            origin: [192, 0, 2, 1].into(),
             events: vec![event; count],
             alerts: Vec::new(),
             progress: 1,
@@ -362,7 +375,7 @@ mod tests {
     fn a_disk_that_takes_nothing_does_not_fill_the_memory() {
         let writer = Writer::default();
         writer.put(events(ROOM));
-        assert!(!writer.wait_for_room(clock::monotonic()));
+        assert!(!writer.wait_for_room([192, 0, 2, 1].into(), clock::monotonic()));
         for _ in 0..1000 {
             writer.put(Change::Delivered(1));
         }

@@ -25,6 +25,8 @@ pub enum Change {
     Events {
         /// Whose.
         client: ClientId,
+        /// The address that has reported them.
+        origin: IpAddr,
         /// The hits that are new.
         events: Vec<Event>,
         /// What was said because of them, which must be on the disk with them.
@@ -120,15 +122,15 @@ pub struct AlertRecord {
 }
 
 impl Change {
-    /// Whether it does not matter if it is not written this time.
-    pub const fn comes_again(&self) -> bool {
+    /// Whether it is left out while there is no room: it comes again, or matters little.
+    pub const fn can_be_left_out(&self) -> bool {
         match self {
-            Self::Welcome(_) | Self::Status { .. } | Self::Delivered(_) => true,
-            Self::Events { .. }
-            | Self::Alert(_)
+            Self::Welcome(_)
+            | Self::Status { .. }
+            | Self::Delivered(_)
             | Self::Farewell(_)
-            | Self::Forget(_)
-            | Self::Obeyed { .. } => false,
+            | Self::Forget(_) => true,
+            Self::Events { .. } | Self::Alert(_) | Self::Obeyed { .. } => false,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::clock;
-use crate::config::server::Limits;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -17,11 +16,7 @@ fn at(second: u64) -> Timestamp {
 
 /// As the settings have it.
 fn usual() -> Pace {
-    let limits = Limits::default();
-    Pace {
-        per_minute: limits.new_clients_per_minute.into(),
-        burst: limits.new_clients_burst.into(),
-    }
+    Pace::of(&Limits::default())
 }
 
 /// A server of a fleet that is older than a day.

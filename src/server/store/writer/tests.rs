@@ -39,6 +39,7 @@ fn events(first: u64, count: u64) -> Change {
     let events = (first..=last).map(event).collect();
     Change::Events {
         client: ID,
+        origin: [192, 0, 2, 1].into(),
         events,
         alerts: Vec::new(),
         progress: last,
@@ -338,6 +339,7 @@ fn clients_that_report_and_are_too_many_go_when_they_were_silent_for_longest() {
         };
         let progress = Change::Events {
             client: it.client,
+            origin: [192, 0, 2, 1].into(),
             events: Vec::new(),
             alerts: Vec::new(),
             progress: 1,
@@ -405,6 +407,7 @@ fn times_at_the_end_of_what_is_legal_are_stored_and_not_taken_for_damage() {
     events[0].hit.last = Timestamp::from_micros(u64::MAX);
     let change = Change::Events {
         client: ID,
+        origin: [192, 0, 2, 1].into(),
         events,
         alerts: Vec::new(),
         progress: 1,
