@@ -147,6 +147,34 @@ fn clients_that_are_put_off_come_again_and_are_in_when_it_is_their_turn() {
 }
 
 #[test]
+fn a_server_remembers_no_more_clients_than_it_is_told_and_those_that_came_last() {
+    let sandbox = Sandbox::new();
+    sandbox.file("server.toml", "[limits]\nclients = 3\n");
+    let server = sandbox.server(&["--config", "server.toml"]);
+    let callers = [1, 2, 3, 4, 5].map(|number| caller(number, &format!("web-{number}")));
+    for caller in &callers {
+        let (mut visit, _) = caller.visit(&server.address);
+        assert_eq!(visit.report(report(1, vec![hit("192.0.2.66", 22)])), 1);
+        visit.leave();
+    }
+    let names = || {
+        let clients = objects(&sandbox, &["clients"]);
+        let name = |client: &Value| client["name"].as_str().unwrap().to_owned();
+        clients.iter().map(name).collect::<Vec<_>>()
+    };
+    eventually(SOON, "the first ones are forgotten", || {
+        names() == ["web-3", "web-4", "web-5"]
+    });
+    server.process.stop();
+    sandbox.file("server.toml", "[limits]\nclients = 1\n");
+    let server = sandbox.server(&["--config", "server.toml"]);
+    eventually(SOON, "there is room for one only", || names() == ["web-5"]);
+    assert_eq!(objects(&sandbox, &["events"]).len(), 5, "their hits stay");
+    let (_, welcome) = callers[4].visit(&server.address);
+    assert_eq!(welcome.acknowledged, Some(1));
+}
+
+#[test]
 fn a_server_that_is_closed_takes_whom_it_knows_and_nobody_else() {
     let sandbox = Sandbox::new();
     let server = sandbox.server(&[]);

@@ -76,6 +76,13 @@ fn who_waits_as_told_is_in_when_it_is_their_turn() {
     // What is left takes 225 s to earn.
     let took = rolled_out(&slow(pace), (0..10_000).map(v4));
     assert!(took < FIVE_MINUTES, "{took:?}");
+    // One address has one token, and another one each second: they must not come at once.
+    let pace = Pace {
+        per_minute: 1200.0,
+        burst: 20.0,
+    };
+    let took = rolled_out(&slow(pace), (0..20).map(|_| v4(1)));
+    assert!(took < Duration::from_secs(45), "{took:?}");
 }
 
 /// How many get in within an hour that come from these addresses in turn, a hundred times a second.

@@ -333,7 +333,7 @@ fn clients_that_report_and_are_too_many_go_when_they_were_silent_for_longest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);
     let (_, mut work) = open(&path, MEBIBYTE, Arc::default()).unwrap();
-    for number in 0..10_000 {
+    let comes_and_reports = |number| {
         let Change::Welcome(it) = visitor(number) else {
             panic!("another change")
         };
@@ -347,8 +347,11 @@ fn clients_that_report_and_are_too_many_go_when_they_were_silent_for_longest() {
             refused: 0,
             now: it.now,
         };
-        work.write(&batch(vec![Change::Welcome(it), progress]))
-            .unwrap();
+        [Change::Welcome(it), progress]
+    };
+    for first in (0..10_000).step_by(200) {
+        let changes = (first..first + 200).flat_map(comes_and_reports);
+        work.write(&batch(changes.collect())).unwrap();
     }
     let clients = ask(&work, "SELECT count(*) FROM client");
     assert!((500..3000).contains(&clients), "{clients}");
@@ -424,4 +427,19 @@ fn times_at_the_end_of_what_is_legal_are_stored_and_not_taken_for_damage() {
     let reader = Reader::open(&path).unwrap();
     reader.events(&Selection::default(), count).unwrap();
     assert_eq!(found, 1);
+}
+
+#[test]
+fn who_is_forgotten_leaves_their_hits_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (_, mut work) = open(&path, ROOMY, Arc::default()).unwrap();
+    let changes = vec![visitor(1), events(1, 3), Change::Forget(vec![ID])];
+    work.write(&batch(changes)).unwrap();
+    for (table, rows) in [("client", 1), ("client_key", 1), ("event", 3)] {
+        let count = ask(&work, &format!("SELECT count(*) FROM {table}"));
+        assert_eq!(count, rows, "{table}");
+    }
+    drop(work);
+    assert!(schema::open(&path).is_ok(), "it is whole");
 }
