@@ -73,6 +73,14 @@ pub struct ServerMetrics {
     pub forgotten_hits: Counter,
     /// Alerts and closed incidents, likewise.
     pub forgotten_alerts: Counter,
+    /// Hits the store has forgotten because they were older than `keep` (merged ones count once).
+    pub aged_hits: Counter,
+    /// Alerts and closed incidents, likewise.
+    pub aged_alerts: Counter,
+    /// Clients the store has forgotten because their rows took up more than their share.
+    pub forgotten_clients: Counter,
+    /// Times that a client the server did not know was put off or turned away.
+    pub refused_newcomers: Counter,
     /// Alerts handed to the sinks.
     pub alerts: Counter,
     /// Alerts that were not written one by one.

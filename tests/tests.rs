@@ -72,6 +72,9 @@ mod golden;
 /// What docs/architecture.md says of the source, held against it.
 mod layers;
 
+/// Clients that are new, blocked or forgotten.
+mod newcomers;
+
 /// What docs/threat-model.md promises and no other test holds.
 mod threats;
 

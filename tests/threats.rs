@@ -191,6 +191,43 @@ fn while_the_store_takes_nothing_alerts_come_and_hits_stay_with_the_client() {
     assert!(stderr.contains("stopped: 3 hits in"), "{stderr}");
 }
 
+/// The store is locked here as if its disk took nothing.
+#[test]
+fn while_the_store_takes_nothing_one_address_does_not_fill_its_queue_alone() {
+    const GREEDY: u8 = 40;
+    let sandbox = Sandbox::new();
+    let server = sandbox.server(&["--alert-format", "json"]);
+    let store = Connection::open(sandbox.path("server-state/server/store.db")).unwrap();
+    store.busy_timeout(SOON).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let full = |first| report(first, vec![hit("192.0.2.99", 22); 1024]);
+    let fill = |number| {
+        let line = Line::plain_from(sandbox.address(1), &server.address);
+        let (mut visit, _) = Caller::new(number).enter(line);
+        let mut first = 1;
+        loop {
+            visit.line.send(&ClientMessage::Report(full(first)));
+            first += 1024;
+            match visit.line.receive() {
+                ServerMessage::Ack(ack) => assert_eq!(ack.durable, 0),
+                ServerMessage::Refused(refused) => break refused.reason,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    std::thread::scope(|threads| {
+        for number in 0..GREEDY {
+            let fill = &fill;
+            threads.spawn(move || assert_eq!(fill(number), Reason::StoreFull));
+        }
+    });
+    let line = Line::plain_from(sandbox.address(2), &server.address);
+    let (mut visit, _) = Caller::new(GREEDY).enter(line);
+    let scan = [22, 80, 445].map(|port| hit("192.0.2.66", port));
+    assert_eq!(visit.take_in(report(1, scan.to_vec())).received, 3);
+    server.alert(|alert| alert["subject"]["value"] == "192.0.2.66");
+}
+
 /// A day in microseconds.
 const DAY: u64 = 86_400_000_000;
 

@@ -27,6 +27,7 @@ use vft::fuzzing::process::Stop;
 use vft::fuzzing::server::ServerSettings;
 use vft::fuzzing::server_handshake::Gate;
 use vft::fuzzing::server_session::Context;
+use vft::fuzzing::server_session::admission::{Admission, Pace};
 use vft::fuzzing::server_session::allowance::{Allowances, Rate};
 use vft::fuzzing::server_session::delays::Delays;
 use vft::fuzzing::server_session::lines::Lines;
@@ -84,6 +85,7 @@ fn context(input: &Input<'_>, settings: &ServerSettings, writer: &Writer) -> Con
     let progress = u64::from(input.known);
     let known = Client {
         name: "web-1".to_owned(),
+        since: now(),
         heard: now(),
         farewell: Farewell::None,
         progress,
@@ -115,11 +117,16 @@ fn context(input: &Input<'_>, settings: &ServerSettings, writer: &Writer) -> Con
         total,
         per_address: total,
     };
+    let pace = Pace {
+        per_minute: 1e9,
+        burst: 1e9,
+    };
     Context {
         tls: None,
         gate: Gate::new(SERVER, secret),
         delays: Delays::default(),
         allowances: Allowances::new(rate),
+        admission: Admission::new(None, pace),
         seats: Seats::new(seats),
         intake: Arc::new(intake),
         limits: settings.limits,

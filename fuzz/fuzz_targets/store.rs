@@ -179,6 +179,7 @@ fn report(client: u8, first: u64, count: u64) -> Change {
     let time = Timestamp::from_micros(TIME + last);
     Change::Events {
         client: ClientId([client; 16]),
+        origin: [192, 0, 2, 1].into(),
         events: (first..=last)
             .map(|sequence| event(client, sequence))
             .collect(),

@@ -25,6 +25,8 @@ Examples:
 pub const CLIENTS_EXAMPLES: &str = "\
 Examples:
   vft clients
+  vft clients forget web-7      it is gone for good
+  vft clients block 3d8ff317220c7c2da95f067a26318eaf
   vft clients --format json | jq -r 'select(.missing > 0) | .name'";
 
 /// Where the server's store is.
@@ -66,12 +68,37 @@ pub enum AlertsCommand {
 /// Arguments of `vft clients`.
 #[derive(Debug, Args)]
 pub struct ClientsArgs {
+    /// What else than to list them.
+    #[command(subcommand)]
+    pub command: Option<ClientsCommand>,
     /// Form of the output: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
     pub format: Format,
     /// Where the store is.
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+/// What `vft clients` can do beside listing. A server that runs does it at once, and one that does
+/// not when it starts.
+#[derive(Debug, Subcommand)]
+pub enum ClientsCommand {
+    /// Forget a client that is gone for good; its hits stay
+    Forget {
+        /// The client's name or id
+        #[arg(value_name = "NAME|ID")]
+        client: String,
+    },
+    /// End a client's session, and refuse it from now on
+    Block {
+        /// The client's id
+        id: String,
+    },
+    /// Let a client come again that was blocked
+    Unblock {
+        /// The client's id
+        id: String,
+    },
 }
 
 /// Arguments of `vft events`.

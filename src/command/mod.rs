@@ -3,6 +3,7 @@
 mod cert;
 mod check;
 mod client;
+mod clients;
 mod completions;
 mod evaluate;
 mod ports;
@@ -32,7 +33,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Standalone(args) => standalone::run(args),
         Command::Alerts(args) => records::alerts(&args),
         Command::Events(args) => records::events(&args),
-        Command::Clients(args) => records::clients(&args),
+        Command::Clients(args) => clients::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Cert(args) => cert::run(&args),

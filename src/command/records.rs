@@ -1,4 +1,4 @@
-//! `vft alerts`, `vft events`, `vft clients`: what a server has stored.
+//! `vft alerts`, `vft events`: what a server has stored.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -6,11 +6,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::cli::records::{
-    AlertsArgs, AlertsCommand, ClientsArgs, EventFormat, EventsArgs, StoreArgs, When,
-};
+use crate::cli::records::{AlertsArgs, AlertsCommand, EventFormat, EventsArgs, StoreArgs, When};
 use crate::clock;
 use crate::command::print;
 use crate::config::server::{Format, Network};
@@ -19,8 +17,7 @@ use crate::event::{ClientId, Event, Timestamp, distinct_name};
 use crate::exit::{Failure, Kind};
 use crate::replay::{csv, json};
 use crate::server::store::FILE;
-use crate::server::store::reader::{More, Reader, Selection, StoredClient, StoredIncident, Which};
-use crate::server::store::record::ports;
+use crate::server::store::reader::{More, Reader, Selection, StoredIncident, Which};
 
 /// Lists incidents, or shows one.
 pub fn alerts(args: &AlertsArgs) -> Result<(), Failure> {
@@ -62,32 +59,18 @@ pub fn events(args: &EventsArgs) -> Result<(), Failure> {
     )
 }
 
-/// Lists clients.
-pub fn clients(args: &ClientsArgs) -> Result<(), Failure> {
-    let reader = open(&args.store)?;
-    let (clients, names) = (reader.clients()?, Names(reader.shared_names()?));
-    match args.format {
-        Format::Json => print(&lines(
-            clients.iter().map(|client| object(client).to_string()),
-        )),
-        Format::Text if clients.is_empty() => print("no clients\n"),
-        Format::Text => {
-            let now = Timestamp::from(clock::wall());
-            let header = "NAME                 LAST HEARD        TRAPS                            \
-                          MISSING  DROPPED  BACKLOG  VERSION  ADDRESS"
-                .to_owned();
-            let rows = clients.iter().map(|client| row(client, &names, now));
-            print(&lines(std::iter::once(header).chain(rows)))
-        }
-    }
-}
-
 /// Names that several clients bear. They are shown with the beginning of the client's id; JSON and CSV
 /// have the whole id in a field of its own.
-struct Names(BTreeSet<String>);
+pub struct Names(BTreeSet<String>);
 
 impl Names {
-    fn shown<'a>(&self, id: ClientId, name: &'a str) -> Cow<'a, str> {
+    /// Those of a store.
+    pub fn of(reader: &Reader) -> Result<Self, Failure> {
+        Ok(Self(reader.shared_names()?))
+    }
+
+    /// What people call a client.
+    pub fn shown<'a>(&self, id: ClientId, name: &'a str) -> Cow<'a, str> {
         if self.0.contains(name) {
             distinct_name(name, id).into()
         } else {
@@ -106,7 +89,8 @@ pub fn folder(args: &StoreArgs) -> PathBuf {
     state::folder(args.state_dir.as_deref()).join("server")
 }
 
-fn lines(lines: impl Iterator<Item = String>) -> String {
+/// Each of them as a line.
+pub fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
@@ -202,7 +186,7 @@ fn write_events(
     limit: u64,
     format: EventFormat,
 ) -> Result<(), Failure> {
-    let names = Names(reader.shared_names()?);
+    let names = Names::of(reader)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut outcome = match format {
         EventFormat::Csv => csv::write_header(&mut out),
@@ -247,49 +231,5 @@ fn event_text(event: &Event, name: &str) -> String {
         hit.trap_port,
         hit.probe.name(),
         hit.count
-    )
-}
-
-fn object(client: &StoredClient) -> Value {
-    let status = &client.status;
-    json!({
-        "id": client.id.to_string(),
-        "name": client.name,
-        "version": client.version,
-        "address": client.address,
-        "first_seen": client.first_seen.precise(),
-        "last_seen": client.last_seen.precise(),
-        "stopped": client.farewell,
-        "progress": client.progress,
-        "missing": client.missing,
-        "refused": client.refused,
-        "traps": status.traps,
-        "traps_wanted": status.traps_wanted,
-        "backlog": status.backlog,
-        "dropped": status.dropped,
-        "clock_offset_seconds": status.clock_offset / 1_000_000,
-    })
-}
-
-fn row(client: &StoredClient, names: &Names, now: Timestamp) -> String {
-    let status = &client.status;
-    let ago = humantime::format_duration(std::time::Duration::from_secs(
-        now.since(client.last_seen).as_secs(),
-    ));
-    let heard = if client.farewell {
-        "stopped".to_owned()
-    } else {
-        format!("{ago} ago")
-    };
-    format!(
-        "{:<20} {:<17} {:<32} {:>7}  {:>7}  {:>7}  {:<7}  {}",
-        names.shown(client.id, &client.name),
-        heard,
-        ports(&status.traps),
-        client.missing,
-        status.dropped,
-        status.backlog,
-        client.version,
-        client.address
     )
 }

@@ -37,6 +37,8 @@ pub struct Detectors {
     pub lying_client: LyingClient,
     /// A second process with a client's identity.
     pub cloned_client: Switch,
+    /// Clients that the fleet did not have before.
+    pub new_client: NewClient,
     /// Clients that are not heard from.
     pub silent_client: Silence,
     /// The engine at its bounds.
@@ -215,6 +217,20 @@ pub struct Switch {
     pub enabled: bool,
 }
 
+/// Clients that the fleet did not have before.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NewClient {
+    /// Whether the detector runs.
+    pub enabled: bool,
+    /// So many new clients of one address …
+    pub threshold: Threshold,
+    /// … within so long.
+    pub window: Span,
+    /// Others are expected for so long after the fleet's first client has come.
+    pub grace: Span,
+}
+
 /// A client that should have been heard from.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -358,6 +374,17 @@ impl Default for LyingClient {
 impl Default for Switch {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+impl Default for NewClient {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            threshold: Threshold::new(32),
+            window: Span::seconds(3600),
+            grace: Span::seconds(86_400),
+        }
     }
 }
 

@@ -37,6 +37,10 @@ pub struct ServerSettings {
     /// Most space on disk for the store, in MiB: 1 to 1048576. When it is full, the oldest events are
     /// forgotten.
     pub keep_mib: Mebibytes,
+    /// How clients come in that the server does not know; if it is not given, it is open in the
+    /// fleet's first day and slow afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_clients: Option<NewClients>,
     /// Networks that are the fleet's own, beside the private ones.
     pub inside: Vec<Network>,
     /// Networks whose addresses many hosts share: behind them clients vouch each for itself.
@@ -78,6 +82,18 @@ impl FromStr for Format {
     }
 }
 
+/// How clients come in that the server does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewClients {
+    /// Ten times as fast as slow ones.
+    Open,
+    /// As the limits say.
+    Slow,
+    /// Not at all.
+    Closed,
+}
+
 /// Bounds on what connections may cost.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -102,6 +118,10 @@ pub struct Limits {
     pub client_rate: u32,
     /// Hits that it may report at once after a pause.
     pub client_burst: u32,
+    /// Clients that the server does not know and lets in each minute, for as long as they come.
+    pub new_clients_per_minute: u32,
+    /// Clients that the server does not know and lets in at once after a pause.
+    pub new_clients_burst: u32,
     /// Open incidents; when there are more, the quiet ones are closed early.
     pub incidents: u32,
 }
@@ -287,35 +307,7 @@ impl ServerSettings {
     /// Checks what no single value shows.
     pub fn check(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
-        let out_of_range = |culprit, why: &str| {
-            let (why, hint) = (why.to_owned(), "`vft check` prints the settings in force");
-            Err(ConfigError::Conflict { culprit, why, hint })
-        };
-        let counts = [
-            ("limits.unauthenticated", u32::from(limits.unauthenticated)),
-            (
-                "limits.unauthenticated-per-address",
-                limits.unauthenticated_per_address.into(),
-            ),
-            ("limits.sessions", limits.sessions),
-            (
-                "limits.sessions-per-address",
-                limits.sessions_per_address.unwrap_or(1),
-            ),
-            ("limits.clients", limits.clients),
-            ("limits.incidents", limits.incidents),
-        ];
-        for (culprit, count) in counts {
-            if !(1..=MAX_COUNT).contains(&count) {
-                return out_of_range(culprit, "out of range: from 1 to 16777216");
-            }
-        }
-        if !(SLOWEST..=MAX_COUNT).contains(&limits.client_rate) {
-            return out_of_range("limits.client-rate", "out of range: from 100 to 16777216");
-        }
-        if !(REPORT..=MAX_COUNT).contains(&limits.client_burst) {
-            return out_of_range("limits.client-burst", "out of range: from 1024 to 16777216");
-        }
+        limits.check_counts()?;
         let seconds = |span: Span| span.get().as_secs_f64();
         if !(0.1..=3600.0).contains(&seconds(limits.heartbeat)) {
             return out_of_range("limits.heartbeat", "out of range: from 100ms to 1h");
@@ -350,6 +342,50 @@ impl ServerSettings {
     }
 }
 
+impl Limits {
+    /// Checks what is counted.
+    fn check_counts(&self) -> Result<(), ConfigError> {
+        let counts = [
+            ("limits.unauthenticated", u32::from(self.unauthenticated)),
+            (
+                "limits.unauthenticated-per-address",
+                self.unauthenticated_per_address.into(),
+            ),
+            ("limits.sessions", self.sessions),
+            (
+                "limits.sessions-per-address",
+                self.sessions_per_address.unwrap_or(1),
+            ),
+            ("limits.clients", self.clients),
+            ("limits.incidents", self.incidents),
+            ("limits.new-clients-per-minute", self.new_clients_per_minute),
+        ];
+        for (culprit, count) in counts {
+            if !(1..=MAX_COUNT).contains(&count) {
+                return out_of_range(culprit, "out of range: from 1 to 16777216");
+            }
+        }
+        if !(SLOWEST..=MAX_COUNT).contains(&self.client_rate) {
+            return out_of_range("limits.client-rate", "out of range: from 100 to 16777216");
+        }
+        if !(REPORT..=MAX_COUNT).contains(&self.client_burst) {
+            return out_of_range("limits.client-burst", "out of range: from 1024 to 16777216");
+        }
+        if !(ADDRESSES..=MAX_COUNT).contains(&self.new_clients_burst) {
+            return out_of_range(
+                "limits.new-clients-burst",
+                "out of range: from 20 to 16777216",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn out_of_range(culprit: &'static str, why: &str) -> Result<(), ConfigError> {
+    let (why, hint) = (why.to_owned(), "`vft check` prints the settings in force");
+    Err(ConfigError::Conflict { culprit, why, hint })
+}
+
 /// A year as spans of time have it: 365.25 days.
 const YEAR: u64 = 31_557_600;
 
@@ -359,6 +395,9 @@ const SLOWEST: u32 = 100;
 
 /// The least burst: one report of the largest size.
 const REPORT: u32 = 1024;
+
+/// The least burst of new clients: an address has a twentieth, and one client must get in.
+const ADDRESSES: u32 = 20;
 
 /// The most that a limit can be.
 const MAX_COUNT: u32 = 1 << 24;
@@ -387,6 +426,7 @@ impl Default for ServerSettings {
             alert_format: Format::Text,
             keep: Span::seconds(YEAR),
             keep_mib: Mebibytes::new(8192),
+            new_clients: None,
             inside: Vec::new(),
             nat: Vec::new(),
             memory: Size::mib(256),
@@ -411,6 +451,8 @@ impl Default for Limits {
             clients: 100_000,
             client_rate: 10_000,
             client_burst: 100_000,
+            new_clients_per_minute: 120,
+            new_clients_burst: 12_000,
             incidents: 4096,
         }
     }

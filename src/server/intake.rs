@@ -9,7 +9,9 @@
 //! written, hits are taken in and correlated all the same, and acknowledged as received but not
 //! as durable, so that clients keep them.
 
-use std::collections::HashMap;
+mod fleet;
+
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,9 +27,10 @@ use crate::metrics::ServerMetrics;
 use crate::seldom::Seldom;
 use crate::server::alert::{Alert, Issued, json, text};
 use crate::server::correlate::Correlator;
-use crate::server::correlate::clients::Room;
 use crate::server::store::queue::{Durable, Ticket, Writer};
-use crate::server::store::record::{AlertRecord, Change, Status, Visitor};
+use crate::server::store::record::{AlertRecord, Change, Status};
+
+pub use crate::server::intake::fleet::{Arrival, Familiarity, Unwelcome};
 
 /// The way into the engine.
 #[derive(Debug)]
@@ -45,22 +48,10 @@ pub struct Intake {
 struct State {
     correlator: Correlator,
     durable: HashMap<ClientId, Arc<AtomicU64>>,
+    blocked: BTreeSet<ClientId>,
+    /// How far those had come that are blocked, or were and have not come again: their rows stay.
+    kept: HashMap<ClientId, u64>,
     last_alert: u64,
-}
-
-/// A client that has just come.
-#[derive(Debug)]
-pub struct Arrival<'a> {
-    /// Who it is.
-    pub client: ClientId,
-    /// What people call it.
-    pub name: &'a str,
-    /// The version of its program.
-    pub version: &'a str,
-    /// Where it came from.
-    pub address: IpAddr,
-    /// When, by the server's clock.
-    pub now: Timestamp,
 }
 
 /// How far one client's hits are on the disk.
@@ -81,6 +72,8 @@ impl Progress {
 pub struct Batch {
     /// Whose it is.
     pub client: ClientId,
+    /// Where the client is.
+    pub origin: IpAddr,
     /// The number of its first hit.
     pub first_sequence: u64,
     /// Its hits, in their order.
@@ -106,6 +99,10 @@ const AHEAD: Duration = Duration::from_secs(2);
 /// wrong, and a time that is made up would be evidence of nothing.
 const FAR_AHEAD: Duration = Duration::from_secs(86_400);
 
+/// Hits of a later time are refused, whatever the client's clock says: the year 2255, beyond which
+/// not every format can hold a time.
+const LATEST: Timestamp = Timestamp::from_micros(1 << 53);
+
 /// How long an acknowledgement waits for the disk before it goes without.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -127,6 +124,8 @@ impl Intake {
         let state = Mutex::new(State {
             correlator,
             durable,
+            blocked: BTreeSet::new(),
+            kept: HashMap::new(),
             last_alert,
         });
         Self {
@@ -143,31 +142,6 @@ impl Intake {
     /// What is counted.
     pub fn metrics(&self) -> Arc<ServerMetrics> {
         Arc::clone(&self.metrics)
-    }
-
-    /// Whether a client has come before.
-    pub fn knows(&self, client: ClientId) -> bool {
-        self.lock().durable.contains_key(&client)
-    }
-
-    /// Notes that a client has come; `None` if there is no room for another.
-    pub fn welcome(&self, arrival: &Arrival<'_>) -> Option<Progress> {
-        let mut state = self.lock();
-        let client = arrival.client;
-        if state.correlator.welcome(client, arrival.name, steady()) == Room::None {
-            return None;
-        }
-        state.correlator.lives_at(client, arrival.address);
-        self.store.put(Change::Welcome(Visitor {
-            client,
-            name: arrival.name.to_owned(),
-            version: arrival.version.to_owned(),
-            address: arrival.address.to_string(),
-            now: arrival.now,
-        }));
-        Some(Progress {
-            durable: Arc::clone(state.durable.entry(client).or_default()),
-        })
     }
 
     /// What people call a client: with the beginning of its id while others bear its name as well.
@@ -228,7 +202,8 @@ impl Intake {
     /// Takes a report in, once. Waits for room in the store's queue first; if there is none in
     /// time, nothing is taken in.
     pub fn report(&self, batch: &Batch) -> Option<Receipt> {
-        if !self.store.wait_for_room(clock::monotonic() + PATIENCE) {
+        let deadline = clock::monotonic() + PATIENCE;
+        if !self.store.wait_for_room(batch.origin, deadline) {
             return None;
         }
         let mut state = self.lock();
@@ -247,6 +222,7 @@ impl Intake {
         let alerts = self.issue(&mut state, alerts);
         let ticket = self.store.put(Change::Events {
             client: batch.client,
+            origin: batch.origin,
             events,
             alerts,
             progress: fresh.up_to,
@@ -318,6 +294,8 @@ impl Intake {
             wall: now,
             steady: steady(),
         };
+        state.correlator.lapse(clocks.steady);
+        self.forget(&mut state);
         state.correlator.tick(clocks, &mut alerts);
         let records = self.issue(&mut state, alerts);
         self.keep(records);
@@ -419,8 +397,8 @@ fn fresh_events(batch: &Batch, duplicates: usize) -> (Vec<Event>, u64) {
         hit: *hit,
     };
     let horizon = batch.received.after(FAR_AHEAD);
-    let (taken, refused): (Vec<_>, Vec<_>) =
-        numbered.partition(|(hit, _)| hit.first.shifted(batch.correction) <= horizon);
+    let (taken, refused): (Vec<_>, Vec<_>) = numbered
+        .partition(|(hit, _)| hit.first.shifted(batch.correction) <= horizon && hit.last <= LATEST);
     let refused = refused.iter().map(|(hit, _)| u64::from(hit.count.get()));
     (taken.into_iter().map(event).collect(), refused.sum())
 }

@@ -41,6 +41,7 @@ use crate::server::correlate::sources::hash::Secret;
 use crate::server::intake::Intake;
 use crate::server::restore::{Restored, restore};
 use crate::server::session::Context;
+use crate::server::session::admission::{Admission, Pace};
 use crate::server::session::allowance::{Allowances, Rate};
 use crate::server::session::delays::Delays;
 use crate::server::session::handshake::Gate;
@@ -48,6 +49,8 @@ use crate::server::session::lines::Lines;
 use crate::server::session::seats::Seats;
 use crate::server::sink::stdout::{Gate as SinkGate, LeftOver, Stdout};
 use crate::server::store::StoreError;
+use crate::server::store::horizon::Look;
+use crate::server::store::orders::What;
 use crate::server::store::queue::{Durable, Writer};
 use crate::server::store::reader::Reader;
 use crate::server::store::record::Change;
@@ -137,15 +140,12 @@ impl Server {
         let watch = Watch::new(16);
         let metrics = Arc::new(ServerMetrics::default());
         let (writer, work) = open_store(&credentials.folder, settings, &metrics)?;
-        let (work, restored) = begin(work, settings, credentials.hashing)?;
+        let (mut work, mut restored) = begin(work, settings, credentials.hashing)?;
+        work.look_for_orders();
         watch
             .spawn("store", move || work.run())
             .map_err(ServerError::Thread)?;
-        let mut left_over = restored.undelivered;
-        for closing in restored.closing {
-            left_over.push((closing.number, closing.text.clone(), closing.line.clone()));
-            writer.put(Change::Alert(closing));
-        }
+        let left_over = left_over(&mut restored, &writer);
         let (to_stdout, alerts) = bounded(sink::QUEUE);
         let sinks = [Some(to_stdout), observer].into_iter().flatten().collect();
         let shared = Arc::new(Mutex::new(settings.alerts));
@@ -159,9 +159,11 @@ impl Server {
             sinks,
             writer.clone(),
             metrics,
-        );
+        )
+        .refusing(restored.blocked);
         let permits = capacity.permits(&settings.limits, restored.addresses);
         let context = Arc::new(context(settings, credentials, capacity, intake, stop));
+        obey(&writer, &context);
         let in_thread = Arc::clone(&context);
         watch
             .spawn("listen", move || {
@@ -207,17 +209,24 @@ impl Server {
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => {}
                 Err(RecvTimeoutError::Timeout) => context.intake.tick(clock::wall().into()),
             }
-            shortfalls.look(&context);
+            shortfalls.look(&context, self.store.left_out());
             if clock::monotonic() >= expiry {
-                let now = Timestamp::from(clock::wall());
-                self.store.forget_before(now.before(self.keep));
+                self.store.forget_old(Look {
+                    wall: clock::wall().into(),
+                    monotonic: clock::monotonic(),
+                    keep: self.keep,
+                });
                 expiry = clock::monotonic() + EXPIRY;
             }
+            obey(&self.store, &context);
             if let Some(settings) = reload() {
                 context.intake.reload(&settings);
+                let pace = Pace::of(&settings.limits);
+                context.admission.reload(settings.new_clients, pace);
                 *self.alerts.lock().unwrap_or_else(PoisonError::into_inner) = settings.alerts;
                 info!(
-                    "reloaded: detectors, incidents, alerts and the allow-list are as the file says"
+                    "reloaded: detectors, incidents, alerts, new clients and the allow-list are as \
+                     the file says"
                 );
             }
         }
@@ -243,6 +252,17 @@ impl Server {
     }
 }
 
+/// Does what operators want done about clients.
+fn obey(store: &Writer, context: &Context) {
+    for order in store.take_orders() {
+        context.intake.obey(order, clock::wall().into());
+        match order.what {
+            What::Forget | What::Block => context.seats.end(order.client),
+            What::Unblock => {}
+        }
+    }
+}
+
 /// For the last alerts and the last transaction.
 const LAST: Duration = Duration::from_millis(150);
 
@@ -251,12 +271,14 @@ const LAST: Duration = Duration::from_millis(150);
 struct Shortfalls {
     dropped: u64,
     unwritten: u64,
+    unstored: u64,
     seldom: Seldom,
+    seldom_of_store: Seldom,
 }
 
 impl Shortfalls {
     /// Says what was left out since the last look.
-    fn look(&mut self, context: &Context) {
+    fn look(&mut self, context: &Context, unstored: u64) {
         let now = Timestamp::from(clock::wall());
         let dropped = context.metrics.alerts_dropped.get();
         if dropped > self.dropped && self.seldom.line(clock::monotonic()).is_some() {
@@ -265,6 +287,11 @@ impl Shortfalls {
             let why = "alerts were dropped, because a sink does not keep up";
             context.intake.fell_short(why.to_owned(), now);
             self.dropped = dropped;
+        }
+        if unstored > self.unstored && self.seldom_of_store.line(clock::monotonic()).is_some() {
+            let new = unstored - self.unstored;
+            error!("{new} alerts are not stored: too many wait for the disk");
+            self.unstored = unstored;
         }
         // The store says so in the log itself.
         let unwritten = context.metrics.store_errors.get();
@@ -308,6 +335,19 @@ fn begin(
         restored => restored,
     };
     Ok((work, restored.map_err(ServerError::Store)?))
+}
+
+/// Has what follows from a restart written; returns the alerts that may not have been said.
+fn left_over(restored: &mut Restored, writer: &Writer) -> Vec<(u64, String, String)> {
+    let mut left_over = std::mem::take(&mut restored.undelivered);
+    for closing in restored.closing.drain(..) {
+        left_over.push((closing.number, closing.text.clone(), closing.line.clone()));
+        writer.put(Change::Alert(closing));
+    }
+    if !restored.forgotten.is_empty() {
+        writer.put(Change::Forget(std::mem::take(&mut restored.forgotten)));
+    }
+    left_over
 }
 
 /// The thread that writes alerts to standard output.
@@ -391,6 +431,7 @@ fn context(
             sustained: settings.limits.client_rate,
             burst: settings.limits.client_burst,
         }),
+        admission: Admission::new(settings.new_clients, Pace::of(&settings.limits)),
         seldom: Lines::default(),
         seats: Seats::new(capacity.seats(&settings.limits)),
         metrics: intake.metrics(),
@@ -403,8 +444,9 @@ fn context(
 fn summary(metrics: &ServerMetrics) {
     info!(
         "stopped: {} hits in {} reports over {} sessions, {} duplicates dropped, {} refused; \
-         {} connections, {} rejected; {} alerts, {} held for {} digests, {} dropped; \
-         {} hits and {} alerts forgotten (keep-mib); {} commits",
+         {} connections, {} rejected, {} times a new client was put off; {} alerts, {} held for {} \
+         digests, {} dropped; {} hits and {} alerts forgotten (keep-mib), {} clients, {} hits and {} \
+         alerts for their age (keep); {} commits",
         metrics.hits.get(),
         metrics.reports.get(),
         metrics.sessions.get(),
@@ -412,12 +454,16 @@ fn summary(metrics: &ServerMetrics) {
         metrics.refused_hits.get(),
         metrics.connections.get(),
         metrics.rejected.get(),
+        metrics.refused_newcomers.get(),
         metrics.alerts.get(),
         metrics.alerts_held.get(),
         metrics.digests.get(),
         metrics.alerts_dropped.get(),
         metrics.forgotten_hits.get(),
         metrics.forgotten_alerts.get(),
+        metrics.forgotten_clients.get(),
+        metrics.aged_hits.get(),
+        metrics.aged_alerts.get(),
         metrics.commits.get(),
     );
 }

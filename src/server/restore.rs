@@ -46,6 +46,10 @@ pub struct Restored {
     pub closing: Vec<AlertRecord>,
     /// Alerts that may not have been written: number, text, JSON.
     pub undelivered: Vec<(u64, String, String)>,
+    /// Clients that are refused, and how far they had come.
+    pub blocked: Vec<(ClientId, u64)>,
+    /// Clients for which there is no room any more.
+    pub forgotten: Vec<ClientId>,
 }
 
 /// The engine forgets sources after 30 days; a day more for what came late.
@@ -62,30 +66,12 @@ pub fn restore(
     now: Timestamp,
 ) -> Result<Restored, StoreError> {
     let mut correlator = Correlator::with_secret(settings, hashing);
-    let (mut durable, mut addresses) = (Vec::new(), Vec::new());
-    let mut clients = reader.clients()?;
-    // If there is no room for all, it is for those heard from most lately.
-    clients.sort_by_key(|client| std::cmp::Reverse(client.last_seen));
-    for client in clients {
-        let known = Client {
-            since: client.first_seen.min(now),
-            seen: client.last_seen.min(now),
-            farewell: if client.farewell {
-                Farewell::Said
-            } else {
-                Farewell::None
-            },
-            progress: client.progress,
-            missing: client.missing,
-            address: client.address.parse().ok(),
-            traps: client.status.traps,
-            ..Client::new(&client.name, now)
-        };
-        durable.push((client.id, client.progress));
-        correlator.remember(client.id, &known);
-        addresses.extend(known.address);
-    }
-    addresses.reverse();
+    let Fleet {
+        durable,
+        addresses,
+        blocked,
+        forgotten,
+    } = fleet(reader, &mut correlator, now)?;
     let open = reader.incidents(Which::Open)?;
     let events = replay(reader, &mut correlator, now.before(MEMORY))?;
     let memories: BTreeMap<_, _> = open.iter().filter_map(memory).collect();
@@ -116,7 +102,62 @@ pub fn restore(
         last_alert,
         closing,
         undelivered,
+        blocked,
+        forgotten,
     })
+}
+
+/// The clients as the store has them.
+#[derive(Debug, Default)]
+struct Fleet {
+    durable: Vec<(ClientId, u64)>,
+    /// Where they came from, the latest last.
+    addresses: Vec<IpAddr>,
+    blocked: Vec<(ClientId, u64)>,
+    forgotten: Vec<ClientId>,
+}
+
+/// Has the engine take up the clients that there is room for, and that are not blocked.
+fn fleet(
+    reader: &Reader,
+    correlator: &mut Correlator,
+    now: Timestamp,
+) -> Result<Fleet, StoreError> {
+    let mut fleet = Fleet::default();
+    let mut clients = reader.clients()?;
+    let mut blocked: BTreeMap<_, _> = reader.blocked()?.iter().map(|it| (it.id, 0)).collect();
+    // If there is no room for all, it is for those heard from most lately.
+    clients.sort_by_key(|client| std::cmp::Reverse(client.last_seen));
+    for client in clients {
+        fleet.durable.push((client.id, client.progress));
+        if let Some(come) = blocked.get_mut(&client.id) {
+            *come = client.progress;
+            continue;
+        }
+        let known = Client {
+            since: client.first_seen.min(now),
+            seen: client.last_seen.min(now),
+            farewell: if client.farewell {
+                Farewell::Said
+            } else {
+                Farewell::None
+            },
+            progress: client.progress,
+            missing: client.missing,
+            address: client.address.parse().ok(),
+            traps: client.status.traps,
+            ..Client::new(&client.name, now)
+        };
+        fleet.addresses.extend(known.address);
+        correlator.remember(client.id, &known);
+        if correlator.client(client.id).is_none() {
+            fleet.durable.pop();
+            fleet.forgotten.push(client.id);
+        }
+    }
+    fleet.addresses.reverse();
+    fleet.blocked = blocked.into_iter().collect();
+    Ok(fleet)
 }
 
 /// Has the engine take in what has arrived since then, and says how many events that was.

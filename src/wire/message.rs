@@ -30,6 +30,10 @@ pub const MAX_TRAPS: usize = 1024;
 /// format can hold.
 pub const MAX_SEQUENCE: u64 = 1 << 62;
 
+/// The longest time between the first and the last touch of a merged hit, in microseconds: an hour.
+/// Touches merge within milliseconds; what is left is for a clock that is set meanwhile.
+pub const MAX_SPAN: u64 = 3_600_000_000;
+
 /// The longest name of a client, in characters.
 pub const MAX_NAME: usize = 64;
 
@@ -274,6 +278,8 @@ pub enum MessageError {
     UnknownProbe(u8),
     /// A hit that happened no time at all.
     ZeroCount,
+    /// A hit that was merged over so many microseconds.
+    Span(u64),
 }
 
 impl fmt::Display for MessageError {
@@ -286,6 +292,9 @@ impl fmt::Display for MessageError {
             Self::SequenceOverflow => f.write_str("a report whose numbers overflow"),
             Self::UnknownProbe(code) => write!(f, "a hit with the unknown probe {code}"),
             Self::ZeroCount => f.write_str("a hit with a count of 0"),
+            Self::Span(micros) => {
+                write!(f, "a hit with a span of {micros} µs, more than {MAX_SPAN}")
+            }
         }
     }
 }
@@ -346,7 +355,7 @@ impl HitRecord {
         let span = hit.last.since(hit.first);
         Self {
             offset: hit.first.offset_from(base),
-            span: u64::try_from(span.as_micros()).unwrap_or(u64::MAX),
+            span: u64::try_from(span.as_micros()).map_or(MAX_SPAN, |it| it.min(MAX_SPAN)),
             source: hit.source.into(),
             source_port: hit.source_port,
             trap_port: hit.trap_port,
@@ -357,6 +366,9 @@ impl HitRecord {
 
     /// The hit, if it is sound; its time counts from `base`.
     pub fn hit(&self, base: Timestamp) -> Result<Hit, MessageError> {
+        if self.span > MAX_SPAN {
+            return Err(MessageError::Span(self.span));
+        }
         let first = base.shifted(self.offset);
         Ok(Hit {
             first,

@@ -121,6 +121,8 @@ pub enum Detector {
     LyingClient,
     /// A second process with a client's identity.
     ClonedClient,
+    /// A client that the fleet did not have before.
+    NewClient,
     /// A client that is not heard from.
     SilentClient,
     /// The engine works within bounds that are reached.
@@ -194,7 +196,8 @@ pub struct Statistic {
 /// A figure and what it was held against.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Measure {
-    /// So many within a window; missed heartbeats for `silent-client`.
+    /// So many within a window; missed heartbeats for `silent-client`, newcomers for
+    /// `new-client`.
     Hits {
         /// How many there were.
         hits: u64,
@@ -267,7 +270,7 @@ pub enum Rhythm {
 
 impl Detector {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::FrequentSource,
         Self::FrequentPort,
         Self::FrequentClient,
@@ -282,6 +285,7 @@ impl Detector {
         Self::Hammering,
         Self::LyingClient,
         Self::ClonedClient,
+        Self::NewClient,
         Self::SilentClient,
         Self::Degraded,
     ];
@@ -303,6 +307,7 @@ impl Detector {
             Self::Hammering => "hammering",
             Self::LyingClient => "lying-client",
             Self::ClonedClient => "cloned-client",
+            Self::NewClient => "new-client",
             Self::SilentClient => "silent-client",
             Self::Degraded => "degraded",
         }
@@ -311,7 +316,11 @@ impl Detector {
     /// Whether it is about how vft itself does, and not about who touches traps.
     pub const fn is_about_health(self) -> bool {
         match self {
-            Self::LyingClient | Self::ClonedClient | Self::SilentClient | Self::Degraded => true,
+            Self::LyingClient
+            | Self::ClonedClient
+            | Self::NewClient
+            | Self::SilentClient
+            | Self::Degraded => true,
             Self::FrequentSource
             | Self::FrequentPort
             | Self::FrequentClient

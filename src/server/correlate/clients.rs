@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod handles;
+mod lapse;
 pub mod liveness;
 pub mod owners;
 pub mod witnesses;
@@ -39,6 +40,10 @@ pub struct Clients {
     liveness: Liveness,
     /// Those that were silent and are not any more, or are not known any more.
     returned: Vec<ClientId>,
+    /// Those that were forgotten and not yet taken note of.
+    forgotten: Vec<ClientId>,
+    /// When those that are gone were last looked for.
+    lapsed: Timestamp,
 }
 
 /// What is known of a client. Times are those of the steady clock.
@@ -156,6 +161,8 @@ impl Clients {
             owners: Owners::default(),
             liveness: Liveness::default(),
             returned: Vec::new(),
+            forgotten: Vec::new(),
+            lapsed: Timestamp::default(),
         }
     }
 
@@ -211,7 +218,8 @@ impl Clients {
         self.known.insert(id, (handle, client));
     }
 
-    fn forget(&mut self, id: ClientId) {
+    /// Forgets a client, if it is known.
+    pub fn forget(&mut self, id: ClientId) {
         let Some((handle, client)) = self.known.remove(&id) else {
             return;
         };
@@ -228,6 +236,10 @@ impl Clients {
         }
         self.witnesses.forget(handle);
         self.handles.take(handle);
+        // Where nobody takes note, as in a replay, there are not more of them than of clients.
+        if self.forgotten.len() < self.bound {
+            self.forgotten.push(id);
+        }
     }
 
     fn rename(&mut self, id: ClientId, name: &str) {
@@ -266,6 +278,11 @@ impl Clients {
     /// The client at an address. Where several are, as behind a NAT, nobody can tell which one.
     pub fn at(&self, address: IpAddr) -> Option<ClientId> {
         self.addresses.only(address)
+    }
+
+    /// How many clients come from this address.
+    pub fn count_at(&self, address: IpAddr) -> u64 {
+        self.addresses.count(address)
     }
 
     /// Whether some client comes from this address.

@@ -136,11 +136,14 @@ const fn technique(detector: Detector) -> Option<&'static str> {
         Detector::LateralMovement => Some("T1021"),
         Detector::Hammering => Some("T1110"),
         Detector::LyingClient | Detector::ClonedClient | Detector::SilentClient => Some("T1562"),
-        Detector::Degraded => None,
+        Detector::NewClient | Detector::Degraded => None,
     }
 }
 
 fn allow_hint(incident: &Incident, ports: &Sampled<u16>) -> Option<String> {
+    if incident.opened_by.is_about_health() {
+        return None;
+    }
     let network = match incident.subject {
         Subject::Source(source) => source.to_string(),
         Subject::Network(network) => network.to_string(),

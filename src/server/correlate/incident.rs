@@ -14,7 +14,7 @@ use std::time::Duration;
 use ring::digest::{Context, SHA256};
 
 use crate::event::{ClientId, Timestamp};
-use crate::server::alert::{Detector, Severity, Shape, Statistic, Subject};
+use crate::server::alert::{Detector, Measure, Severity, Shape, Statistic, Subject};
 use crate::server::correlate::dormant::Closed;
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::roll_call::RollCall;
@@ -206,6 +206,17 @@ impl Incident {
         self.found = self.found.max(severity_of(detector));
     }
 
+    /// How many newcomers it is about.
+    pub fn newcomers(&self) -> u64 {
+        match self.statistics.get(&Detector::NewClient) {
+            Some(Statistic {
+                measure: Measure::Hits { hits, .. },
+                ..
+            }) => *hits,
+            _ => 0,
+        }
+    }
+
     /// Notes that it was still so at `now`.
     pub fn went_on(&mut self, now: Timestamp) {
         self.last_seen = self.last_seen.max(now);
@@ -281,6 +292,7 @@ impl Incident {
                     gist.clients != what.clients || self.roll_call.has_news()
                 }
                 (_, 0 | 1) => gist != *what,
+                (Detector::NewClient, _) => gist.newcomers_matter(what),
                 (_, _) => gist.matters(what),
             };
         worth.then(|| at.after(pause(*alerts)))
@@ -377,7 +389,7 @@ impl Incident {
 
     fn gist(&self) -> Gist {
         Gist {
-            hits: self.hits,
+            hits: self.hits.max(self.newcomers()),
             clients: self.reporters(),
             ports: self.ports.count(),
             detectors: self.statistics.len(),
@@ -403,6 +415,10 @@ const fn pause(alerts: u32) -> Duration {
 }
 
 impl Gist {
+    const fn newcomers_matter(&self, told: &Self) -> bool {
+        self.hits > told.hits && self.hits >= told.hits.saturating_mul(2)
+    }
+
     fn matters(&self, told: &Self) -> bool {
         self.hits >= told.hits.saturating_mul(4)
             || self.clients >= told.clients.saturating_mul(2)

@@ -33,6 +33,7 @@ pub mod incidents;
 pub mod lateral_movement;
 mod lost_findings;
 pub mod lying_client;
+pub mod new_client;
 pub mod persistent_source;
 mod ports;
 pub mod returning_source;
@@ -73,6 +74,7 @@ use crate::server::correlate::health::Health;
 use crate::server::correlate::incident::Memory;
 use crate::server::correlate::incidents::{Incidents, Key, Spans, Turnover};
 use crate::server::correlate::lateral_movement::Lateral;
+use crate::server::correlate::new_client::Newcomers;
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::silent_client::SilentClient;
 use crate::server::correlate::sources::hash::Secret;
@@ -96,6 +98,7 @@ pub struct Correlator {
     silent: SilentClient,
     health: Health,
     spools: Spools,
+    newcomers: Newcomers,
     incidents: Incidents,
 }
 
@@ -158,6 +161,7 @@ impl Correlator {
             silent: SilentClient::new(settings.detectors.silent_client, heartbeat),
             health: Health::new(secret),
             spools: Spools::default(),
+            newcomers: Newcomers::default(),
             incidents: Incidents::new(room(limits.incidents), spans(settings), secret.fast()),
         }
     }
@@ -177,6 +181,7 @@ impl Correlator {
 
     /// Takes up a client as it was before a restart.
     pub fn remember(&mut self, client: ClientId, known: &Client) {
+        self.newcomers.remember(client, known);
         self.clients.remember(client, known);
     }
 
@@ -201,6 +206,32 @@ impl Correlator {
     /// Notes that a client has come, by the steady clock; says whether there is room for it.
     pub fn welcome(&mut self, client: ClientId, name: &str, now: Timestamp) -> Room {
         self.clients.welcome(client, name, now)
+    }
+
+    /// Forgets clients that came, never reported and are gone. Not for replays, in which nobody shows
+    /// signs of life.
+    pub fn lapse(&mut self, now: Timestamp) {
+        self.clients.lapse(now);
+    }
+
+    /// Forgets a client.
+    pub fn forget(&mut self, client: ClientId) {
+        self.clients.forget(client);
+    }
+
+    /// The clients that were forgotten since this was last asked.
+    pub fn take_forgotten(&mut self) -> Vec<ClientId> {
+        self.clients.take_forgotten()
+    }
+
+    /// A client, if it is known.
+    pub fn client(&self, client: ClientId) -> Option<&Client> {
+        self.clients.get(client)
+    }
+
+    /// When the fleet's first client came, as far as is known.
+    pub const fn founded(&self) -> Option<Timestamp> {
+        self.newcomers.founded()
     }
 
     /// Notes where a client comes from.

@@ -66,6 +66,9 @@ impl Incident {
     /// each circumstance. Nothing that only one witness reports is critical, and what is in doubt
     /// is low.
     pub fn severity(&self) -> Severity {
+        if self.opened_by == Detector::NewClient {
+            return self.found;
+        }
         if self.opened_by.is_about_health() {
             return self.found;
         }
@@ -119,6 +122,7 @@ pub const fn severity_of(detector: Detector) -> Severity {
         | Detector::ClientSurge
         | Detector::PersistentSource
         | Detector::Hammering => Severity::Low,
+        Detector::NewClient => Severity::Informational,
     }
 }
 

@@ -67,6 +67,12 @@ impl SilentClient {
         }
     }
 
+    /// A client that was not heard from for longer is silent.
+    pub fn patience(&self) -> Duration {
+        let missed = self.settings.missed.get();
+        self.heartbeat.saturating_mul(missed.into())
+    }
+
     /// Takes up other settings.
     pub const fn reload(&mut self, settings: Silence) {
         self.settings = settings;
@@ -90,9 +96,7 @@ impl SilentClient {
         for id in clients.returned() {
             self.came_back(id, now.wall, clients, incidents, alerts);
         }
-        let patience = self
-            .heartbeat
-            .saturating_mul(self.settings.missed.get().into());
+        let patience = self.patience();
         while let Some(id) = clients.next_silent(now.steady, patience) {
             self.fell_silent(id, now, clients, incidents);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::server::alert::{
-    Detector, Exactness, Measure, NamedClient, Sampled, Statistic, Subject,
+    Detector, Exactness, Measure, NamedClient, Sampled, Severity, Statistic, Subject,
 };
 use crate::server::correlate::incident::Incident;
 use crate::server::correlate::severity::Origin;
@@ -38,6 +38,7 @@ impl Words<'_> {
             Detector::ClonedClient => {
                 return "a second process with this client's identity was refused".to_owned();
             }
+            Detector::NewClient => return self.newcomers(),
             Detector::Degraded => return self.shortcoming(),
             _ => {}
         }
@@ -68,6 +69,18 @@ impl Words<'_> {
             String::new()
         } else {
             format!("{word}{}", span(duration))
+        }
+    }
+
+    fn newcomers(&self) -> String {
+        let count = many(self.incident.newcomers(), "new client");
+        match self.incident.subject {
+            Subject::Source(_) => format!("{count} from this address"),
+            Subject::Client(_) if self.incident.found >= Severity::Medium => {
+                "a client takes the name of another one that is there".to_owned()
+            }
+            Subject::Client(_) => "a new client has the name of one that is not there".to_owned(),
+            _ => count,
         }
     }
 
@@ -187,6 +200,11 @@ impl Words<'_> {
             Detector::Degraded if matches!(incident.subject, Subject::Client(_)) => {
                 "This client cannot write its spool, most often because its disk is full. It reports \
                  what its traps see from memory; what it has not delivered when it ends is lost."
+            }
+            Detector::NewClient => {
+                "Clients have come that the server did not know. If nobody has rolled them out, \
+                 somebody else has the fleet's secret: look at the hosts that they come from, \
+                 block them, and change the secret."
             }
             Detector::Degraded => {
                 "The server had to leave something out; the notes say what, and what to do."

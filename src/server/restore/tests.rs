@@ -135,7 +135,7 @@ impl Host {
                 address: [10, 9, 0, client].into(),
                 now: at(second),
             };
-            assert!(intake.welcome(&arrival).is_some());
+            assert!(intake.welcome(&arrival).is_ok());
         }
         Life {
             intake,
@@ -187,6 +187,7 @@ impl Life {
         };
         let batch = Batch {
             client: ClientId([*client; 16]),
+            origin: [192, 0, 2, 1].into(),
             first_sequence,
             hits: hits.iter().map(hit).collect(),
             received: at(second),

@@ -86,6 +86,7 @@ impl<'a> Attendant<'a> {
     fn report(&mut self, report: &Report, now: Timestamp) -> Result<(), Refusal> {
         let batch = Batch {
             client: self.host.id,
+            origin: self.host.address,
             first_sequence: report.first_sequence,
             hits: report.hits().map_err(Refusal::Message)?,
             received: now,

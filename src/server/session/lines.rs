@@ -19,6 +19,10 @@ pub struct Lines {
     pub not_accepted: Seldom,
     /// A client that has proven itself was refused.
     pub refused: ClientLines,
+    /// A newcomer was put off or turned away.
+    pub newcomers: ClientLines,
+    /// A client that is blocked has come.
+    pub blocked: ClientLines,
     /// A client has come.
     pub connected: ClientLines,
     /// A client reports faster than it may.

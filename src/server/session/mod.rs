@@ -3,6 +3,7 @@
 //! What is said in the [handshake] and what a failed proof costs ([delays]) is decided without
 //! sockets and clocks; [seats] knows who is connected. This file does the talking.
 
+pub mod admission;
 pub mod allowance;
 pub mod attendant;
 pub mod clock_offset;
@@ -28,7 +29,8 @@ use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
 use crate::net::link::Link;
 use crate::net::permits::Permit;
-use crate::server::intake::{Arrival, Intake};
+use crate::server::intake::{Arrival, Familiarity, Intake, Unwelcome};
+use crate::server::session::admission::Admission;
 use crate::server::session::allowance::Allowances;
 use crate::server::session::attendant::{Attendant, Host};
 use crate::server::session::delays::Delays;
@@ -52,6 +54,8 @@ pub struct Context {
     pub delays: Delays,
     /// How fast clients may report.
     pub allowances: Allowances,
+    /// How fast newcomers come in.
+    pub admission: Admission,
     /// Who is in.
     pub seats: Seats,
     /// Where hits go.
@@ -123,6 +127,7 @@ pub fn serve(socket: &Arc<TcpStream>, peer: SocketAddr, permit: Permit, context:
     if admitted.is_ok() {
         permit.proven();
     }
+    let admitted = admitted.and_then(|applicant| meet(applicant, address, context));
     let admitted = admitted.and_then(|applicant| take_seat(applicant, address, socket, context));
     drop(permit);
     let end = match admitted {
@@ -233,6 +238,23 @@ fn sit_out(link: &Link, until: Instant, stop: &Stop) {
 /// How often a peer that waits is looked at, whether it is still there.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// Lets a client pass that the server knows, and newcomers as the settings say.
+fn meet(applicant: Applicant, address: IpAddr, context: &Context) -> Result<Applicant, End> {
+    let Familiarity::New { founded } = context.intake.familiarity(applicant.id) else {
+        return Ok(applicant);
+    };
+    let (wall, now) = (clock::wall().into(), clock::monotonic());
+    let Err(refusal) = context.admission.admit(address, founded, wall, now) else {
+        return Ok(applicant);
+    };
+    context.metrics.refused_newcomers.one();
+    if let Some(left_out) = context.seldom.newcomers.line(address) {
+        let name = &applicant.name;
+        warn!("new client {name} at {address} is not let in: {refusal}{left_out}");
+    }
+    Err(refusal.into())
+}
+
 /// A client that is in.
 #[derive(Debug)]
 struct Seated<'a> {
@@ -330,7 +352,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
     let progress = context
         .intake
         .welcome(&arrival)
-        .ok_or(Refusal::TooManyClients)?;
+        .map_err(|why| unwelcome(why, &arrival, context))?;
     let acknowledged = Some(progress.durable()).filter(|up_to| *up_to > 0);
     let heartbeat = context.limits.heartbeat.get();
     context.metrics.sessions.one();
@@ -357,6 +379,7 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
             return Err(Refusal::ShuttingDown.into());
         }
         if let Some(refusal) = seat.lost() {
+            let refusal = ended(applicant, refusal, context);
             turned_away(seat.newcomer().standing, refusal, context);
             return Err(refusal.into());
         }
@@ -364,21 +387,25 @@ fn attend(link: &mut Link, seated: &Seated<'_>, context: &Context) -> Result<(),
         seat.heard();
         link.set_deadline(clock::monotonic() + WRITE);
         let said = decode(&message)?;
-        let hits = match &said {
-            ClientMessage::Report(report) => report.hits.len(),
-            ClientMessage::Hello(_)
-            | ClientMessage::Proof(_)
-            | ClientMessage::Heartbeat(_)
-            | ClientMessage::ExtendedHeartbeat(_)
-            | ClientMessage::Goodbye => 0,
-        };
         context
             .allowances
-            .spend(applicant.id, hits, clock::monotonic());
+            .spend(applicant.id, hits_in(&said), clock::monotonic());
         match attendant.answer(said, Timestamp::from(clock::wall()))? {
             Some(answer) => frame::write(link, &encode(&answer)?)?,
             None => return Ok(()),
         }
+    }
+}
+
+/// How many hits a message reports.
+fn hits_in(message: &ClientMessage) -> usize {
+    match message {
+        ClientMessage::Report(report) => report.hits.len(),
+        ClientMessage::Hello(_)
+        | ClientMessage::Proof(_)
+        | ClientMessage::Heartbeat(_)
+        | ClientMessage::ExtendedHeartbeat(_)
+        | ClientMessage::Goodbye => 0,
     }
 }
 
@@ -387,6 +414,33 @@ fn say_connected(seated: &Seated<'_>, context: &Context) {
     if let Some(left_out) = context.seldom.connected.line(address) {
         let version = &seated.applicant.version;
         info!("client {name} ({id}) connected, version {version}{left_out}");
+    }
+}
+
+/// Why a client that was welcomed has no seat any more: as it seems, if no operator has blocked it or
+/// had it forgotten.
+fn ended(applicant: &Applicant, refusal: Refusal, context: &Context) -> Refusal {
+    if context.intake.is_blocked(applicant.id) {
+        Refusal::Blocked
+    } else if context.intake.knows(applicant.id) {
+        refusal
+    } else {
+        Refusal::Superseded
+    }
+}
+
+/// Why a client that has a seat cannot have a session.
+fn unwelcome(why: Unwelcome, arrival: &Arrival<'_>, context: &Context) -> Refusal {
+    match why {
+        Unwelcome::NoRoom => Refusal::TooManyClients,
+        Unwelcome::Blocked => {
+            context.metrics.refused_sessions.one();
+            let (name, address) = (arrival.name, arrival.address);
+            if let Some(left_out) = context.seldom.blocked.line(address) {
+                warn!("client {name} at {address} is blocked, and refused{left_out}");
+            }
+            Refusal::Blocked
+        }
     }
 }
 

@@ -40,6 +40,12 @@ pub enum Refusal {
     TooManySessionsHere,
     /// As many clients are remembered as may be, and all of them are there.
     TooManyClients,
+    /// The server does not know the client, and new ones are let in slowly: it is to wait so long.
+    NewClient(Duration),
+    /// The server does not know the client, and takes no new ones.
+    NoNewClients,
+    /// An operator has blocked the client.
+    Blocked,
     /// The store's queue is full, because the disk takes nothing.
     StoreFull,
     /// The same client has connected anew.
@@ -91,6 +97,18 @@ impl fmt::Display for Refusal {
             Self::TooManyClients => f.write_str(
                 "the server remembers as many clients as it may: raise limits.clients",
             ),
+            Self::NewClient(wait) => write!(
+                f,
+                "the server does not know this client yet, and lets new ones in slowly \
+                 (limits.new-clients-burst): it is its turn in {} s",
+                wait.as_secs()
+            ),
+            Self::NoNewClients => f.write_str(
+                "the server does not know this client, and takes no new ones (new-clients)",
+            ),
+            Self::Blocked => f.write_str(
+                "this client is blocked on the server: `vft clients unblock` there lets it in again",
+            ),
             Self::StoreFull => f.write_str(
                 "the server cannot write its store, and its queue is full: free space on its disk",
             ),
@@ -110,6 +128,8 @@ impl Refusal {
             | Self::TooManyClients
             | Self::StoreFull
             | Self::IdentityInUse(_) => Duration::from_secs(10),
+            Self::NewClient(wait) => *wait,
+            Self::NoNewClients | Self::Blocked => Duration::from_secs(60),
             _ => Duration::from_secs(5),
         };
         Refused {
@@ -127,9 +147,12 @@ impl Refusal {
             Self::SecretWrong => Reason::SecretWrong,
             Self::IdentityUnproven | Self::IdentityWeak => Reason::IdentityUnproven,
             Self::IdentityInUse(_) => Reason::IdentityInUse,
-            Self::TooManySessions | Self::TooManySessionsHere | Self::TooManyClients => {
-                Reason::TooManySessions
-            }
+            Self::TooManySessions
+            | Self::TooManySessionsHere
+            | Self::TooManyClients
+            | Self::NewClient(_)
+            | Self::NoNewClients
+            | Self::Blocked => Reason::TooManySessions,
             Self::ShuttingDown => Reason::ShuttingDown,
             Self::Superseded => Reason::Superseded,
             Self::StoreFull => Reason::StoreFull,

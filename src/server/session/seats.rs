@@ -139,6 +139,16 @@ impl Seats {
         })
     }
 
+    /// Ends a client's session, if it has one.
+    pub fn end(&self, client: ClientId) {
+        let mut taken = self.lock();
+        let number = taken.by_client.get(&client).map(|now| now.number);
+        if let Some(number) = number {
+            taken.vacate(number);
+            taken.seating.leave(number);
+        }
+    }
+
     /// How many sessions there are.
     pub fn count(&self) -> usize {
         self.lock().by_client.len()
@@ -197,7 +207,7 @@ impl Seat<'_> {
     }
 
     /// Why the session must end, if it must: another one of the same client has taken over, or it had
-    /// to give way.
+    /// to give way, or an operator has [ended](Seats::end) it.
     pub fn lost(&self) -> Option<Refusal> {
         let taken = self.seats.lock();
         match taken.by_client.get(&self.newcomer.client) {

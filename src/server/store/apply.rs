@@ -3,9 +3,10 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::event::{ClientId, Event, Timestamp};
+use crate::server::store::orders::{Order, What};
 use crate::server::store::record::{
     AlertRecord, Change, Status, Visitor, address_bytes, client_crc, event_crc, integer, key_crc,
-    ports,
+    trap_bytes,
 };
 
 /// Writes one change as part of a transaction.
@@ -26,6 +27,7 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
         }
         Change::Events {
             client,
+            origin: _,
             events,
             alerts,
             progress,
@@ -45,6 +47,12 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
             }
         }
         Change::Alert(alert) => keep(transaction, alert)?,
+        Change::Forget(clients) => {
+            for client in clients {
+                forget(transaction, *client)?;
+            }
+        }
+        Change::Obeyed { order, name, now } => obey(transaction, *order, name, *now)?,
         Change::Delivered(number) => {
             transaction
                 .prepare_cached(
@@ -101,6 +109,41 @@ fn introduce(transaction: &Transaction<'_>, visitor: &Visitor) -> rusqlite::Resu
     Ok(key)
 }
 
+/// Deletes what is known of a client, but not its hits.
+fn forget(transaction: &Transaction<'_>, client: ClientId) -> rusqlite::Result<()> {
+    for delete in [
+        "DELETE FROM client_key WHERE key = (SELECT key FROM client WHERE id = ?1)",
+        "DELETE FROM client WHERE id = ?1",
+    ] {
+        transaction.prepare_cached(delete)?.execute([client.0])?;
+    }
+    Ok(())
+}
+
+/// Does what an order says, which is gone then. Whoever is blocked keeps their row: that they come
+/// again some day must not make a hit count twice.
+fn obey(
+    transaction: &Transaction<'_>,
+    order: Order,
+    name: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let client = order.client;
+    match order.what {
+        What::Forget => forget(transaction, client)?,
+        What::Block => {
+            let insert = "INSERT OR IGNORE INTO blocked VALUES (?1, ?2, ?3)";
+            let now = integer(now.as_micros());
+            transaction.execute(insert, params![client.0, name, now])?;
+        }
+        What::Unblock => {
+            transaction.execute("DELETE FROM blocked WHERE id = ?1", [client.0])?;
+        }
+    }
+    let done = "DELETE FROM client_order WHERE number = ?1";
+    transaction.execute(done, [integer(order.number)]).map(drop)
+}
+
 fn describe(
     transaction: &Transaction<'_>,
     client: ClientId,
@@ -109,13 +152,13 @@ fn describe(
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE client SET last_seen = ?2, traps = ?3, traps_wanted = ?4, backlog = ?5,
+            "UPDATE client SET last_seen = ?2, trap_ports = ?3, traps_wanted = ?4, backlog = ?5,
              dropped = ?6, clock_offset = ?7 WHERE id = ?1",
         )?
         .execute(params![
             client.0,
             integer(now.as_micros()),
-            ports(&status.traps),
+            trap_bytes(status.traps.iter().copied()),
             status.traps_wanted,
             integer(status.backlog),
             integer(status.dropped),

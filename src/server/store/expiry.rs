@@ -87,29 +87,51 @@ pub struct Forgotten {
     pub rest: Rest,
 }
 
+/// What was forgotten for its age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aged {
+    /// Events.
+    pub events: u64,
+    /// Alerts, and incidents that are closed.
+    pub alerts: u64,
+    /// Whether there is more.
+    pub rest: Rest,
+}
+
+impl Default for Aged {
+    fn default() -> Self {
+        Self {
+            events: 0,
+            alerts: 0,
+            rest: Rest::Nothing,
+        }
+    }
+}
+
 /// Forgets what is older than `before`, at most `most` rows of each table.
 pub fn expire(
     transaction: &Transaction<'_>,
     before: Timestamp,
     most: i64,
-) -> rusqlite::Result<Rest> {
+) -> rusqlite::Result<Aged> {
     let before = integer(before.as_micros());
-    let mut rest = Rest::Nothing;
-    for table in [EVENTS, ALERTS] {
+    let mut aged = Aged::default();
+    for (table, gone) in [(EVENTS, &mut aged.events), (ALERTS, &mut aged.alerts)] {
         let is_due = |oldest: Option<i64>| oldest.is_some_and(|oldest| oldest < before);
-        if is_due(oldest(transaction, &table)?)
-            && forget(transaction, &table, before, most)? > 0
-            && is_due(oldest(transaction, &table)?)
-        {
-            rest = Rest::More;
+        if is_due(oldest(transaction, &table)?) {
+            *gone = forget(transaction, &table, before, most)?;
+            if *gone > 0 && is_due(oldest(transaction, &table)?) {
+                aged.rest = Rest::More;
+            }
         }
     }
-    for delete in [INCIDENTS, GAPS] {
-        if execute(transaction, delete, before, most)? >= unsigned(most) {
-            rest = Rest::More;
-        }
+    let incidents = execute(transaction, INCIDENTS, before, most)?;
+    let gaps = execute(transaction, GAPS, before, most)?;
+    aged.alerts += incidents;
+    if incidents.max(gaps) >= unsigned(most) {
+        aged.rest = Rest::More;
     }
-    Ok(rest)
+    Ok(aged)
 }
 
 /// If more than `pages` are used, forgets what is oldest, at most `most` rows: hits, as long as they
@@ -159,6 +181,23 @@ fn forget_hits(transaction: &Transaction<'_>, most: i64) -> rusqlite::Result<u64
 /// When the oldest event that is left arrived.
 pub fn oldest_event(transaction: &Transaction<'_>) -> rusqlite::Result<Option<Timestamp>> {
     let oldest = oldest(transaction, &EVENTS)?;
+    Ok(oldest.map(|oldest| Timestamp::from_micros(unsigned(oldest))))
+}
+
+/// When the oldest row was written of all that age forgets, if there is one.
+pub fn oldest_of_all(transaction: &Transaction<'_>) -> rusqlite::Result<Option<Timestamp>> {
+    let selects = [
+        EVENTS.oldest,
+        ALERTS.oldest,
+        "SELECT last_seen FROM incident WHERE action = 'close' ORDER BY last_seen LIMIT 1",
+        "SELECT noticed FROM gap ORDER BY rowid LIMIT 1",
+    ];
+    let mut oldest = None;
+    for select in selects {
+        let mut select = transaction.prepare_cached(select)?;
+        let found: Option<i64> = select.query_row([], |row| row.get(0)).optional()?;
+        oldest = oldest.into_iter().chain(found).min();
+    }
     Ok(oldest.map(|oldest| Timestamp::from_micros(unsigned(oldest))))
 }
 

@@ -14,7 +14,7 @@ use crate::server::store::rows::{self, CLIENT, CLIENT_COLUMNS, EVENT, INCIDENT};
 const SMALL: u64 = 128 << 20;
 
 /// What must be there for the store to be written and read, by name.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 13] = [
     "client",
     "client_by_id",
     "client_key",
@@ -26,6 +26,8 @@ const PARTS: [&str; 11] = [
     "incident_open",
     "incident_closed",
     "counter",
+    "blocked",
+    "client_order",
 ];
 
 /// Fails with what is wrong, if something is.
@@ -40,6 +42,7 @@ pub fn inspect(database: &Connection) -> rusqlite::Result<()> {
     } else {
         verdict(database, "PRAGMA quick_check(counter)")?;
     }
+    verdict(database, "PRAGMA integrity_check(blocked)")?;
     verdict(database, "PRAGMA integrity_check(client)")?;
     verdict(database, "PRAGMA quick_check(client_key)")?;
     clients(database)?;
@@ -61,6 +64,8 @@ fn parts(database: &Connection) -> rusqlite::Result<()> {
         "SELECT key, id, crc FROM client_key",
         "SELECT client, first, last, noticed FROM gap",
         "SELECT name, value FROM counter",
+        "SELECT id, name, since FROM blocked",
+        "SELECT number, id, what FROM client_order",
     ] {
         database.prepare(select)?;
     }

@@ -7,7 +7,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use crate::event::ClientId;
-use crate::server::store::record::{client_crc, key_crc, unsigned};
+use crate::server::store::record::{client_crc, key_crc, trap_bytes, unsigned};
 use crate::server::store::schema::{VERSION, witness};
 
 /// Brings a store of version `from` up to date.
@@ -16,6 +16,7 @@ pub fn up(database: &mut Connection, from: i64) -> rusqlite::Result<()> {
     for version in from..VERSION {
         match version {
             1 => to_2(&transaction)?,
+            2 => to_3(&transaction)?,
             // Nobody has written any other.
             _ => return Err(rusqlite::Error::IntegralValueOutOfRange(0, version)),
         }
@@ -76,6 +77,35 @@ fn to_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Traps take up two bytes each, in a column with another name: what is carried over from a damaged
+/// store of version 2 must not take a text for them. Clients can be blocked, and orders be given.
+fn to_3(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE client ADD COLUMN trap_ports BLOB NOT NULL DEFAULT x'';
+         ALTER TABLE client ADD COLUMN unwritable INTEGER NOT NULL DEFAULT 0;
+         CREATE TABLE blocked (
+             id BLOB PRIMARY KEY, name TEXT NOT NULL, since INTEGER NOT NULL
+         ) WITHOUT ROWID;
+         CREATE TABLE client_order (
+             number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, what TEXT NOT NULL
+         );",
+    )?;
+    let mut clients = transaction.prepare("SELECT key, traps FROM client WHERE traps <> ''")?;
+    let mut rows = clients.query([])?;
+    while let Some(row) = rows.next()? {
+        let (key, traps): (i64, String) = (row.get(0)?, row.get(1)?);
+        let traps = traps
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok());
+        transaction
+            .prepare_cached("UPDATE client SET trap_ports = ?2 WHERE key = ?1")?
+            .execute(params![key, trap_bytes(traps)])?;
+    }
+    drop(rows);
+    drop(clients);
+    transaction.execute_batch("ALTER TABLE client DROP COLUMN traps")
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
@@ -125,6 +155,7 @@ mod tests {
             .map(|it| (&*it.name, it.progress, it.missing, it.status.dropped))
             .collect();
         assert_eq!(known, [("web-7", 3, 0, 0), ("web-8", 49, 6, 7)]);
+        assert!(clients.iter().all(|it| !it.status.traps.is_empty()));
         let mut events = Vec::new();
         let note = |event: &Event, name: &str| {
             events.push((name.to_owned(), event.sequence, event.hit.trap_port));
@@ -153,6 +184,34 @@ mod tests {
             ),
             (2, 1)
         );
+    }
+
+    /// A store that a server of version 2 has written, with two clients and four hits.
+    #[test]
+    fn a_store_of_version_2_keeps_the_traps_of_its_clients() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/store/version-2.db");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::copy(golden, &path).unwrap();
+        let migrated = schema::open(&path).unwrap();
+        let fresh = schema::open(&folder.path().join("fresh.db")).unwrap();
+        assert_eq!(shape(&migrated), shape(&fresh));
+        drop(migrated);
+        let reader = Reader::open(&path).unwrap();
+        let clients = reader.clients().unwrap();
+        let known = clients.iter().map(|it| (&*it.name, it.progress));
+        assert_eq!(known.collect::<Vec<_>>(), [("web-7", 3), ("web-8", 1)]);
+        let traps = clients.iter().map(|it| &*it.status.traps);
+        let expected = [&[20_022, 20_080, 20_445][..], &[20_022, 21_389]];
+        assert_eq!(traps.collect::<Vec<_>>(), expected);
+        assert!(clients.iter().all(|it| !it.unwritable));
+        let mut events = 0;
+        let count = |_: &Event, _: &str| {
+            events += 1;
+            More::Please
+        };
+        reader.events(&Selection::default(), count).unwrap();
+        assert_eq!(events, 4);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! ```text
 //! client   key (used once), id (16 bytes), name, version, address, first_seen, last_seen,
 //!          farewell (0 or 1), progress (last number of its sequence), missing, dropped, backlog,
-//!          traps ("22 80"), traps_wanted, clock_offset, refused, crc (of id and progress)
+//!          traps_wanted, clock_offset, refused, crc (of id and progress), trap_ports (2 bytes
+//!          each), unwritable (0 or 1: it cannot write its spool)
 //! client_key  key, id, crc (of both): once more, because without it hits would be nobody's
 //! event    number (order of arrival), client (key), sequence, received, at, first, last,
 //!          source (4 or 16 bytes), source_port, trap_port, probe (as on the wire), count, crc (of
@@ -17,7 +18,10 @@
 //! alert    number, incident, action, time, text (as standard output has it), line (JSON)
 //! incident id, opened, first_seen, last_seen, action, line (JSON of its last alert), alerts
 //! counter  name, value: `delivered` (last alert written to standard output), `forgotten` and
-//!          `forgotten-alerts` (last event, and last alert, that was forgotten), `version` (once more)
+//!          `forgotten-alerts` (last event, and last alert, that was forgotten), `version` (once
+//!          more), `clock` (what time was [believed](horizon) when something was last forgotten)
+//! blocked  id, name (when it was blocked), since: clients that are refused
+//! client_order  number, id, what (forget, block, unblock): orders of an operator, until they are obeyed
 //! ```
 //!
 //! Times are microseconds since the Unix epoch, UTC. `user_version` is [`schema::VERSION`]; a
@@ -26,15 +30,20 @@
 
 pub mod apply;
 pub mod expiry;
+pub mod forgetting;
+pub mod horizon;
 pub mod inspect;
 pub mod mend;
 pub mod migrate;
+pub mod orders;
 pub mod queue;
 pub mod reader;
 pub mod record;
+pub mod room;
 pub mod rows;
 pub mod salvage;
 pub mod schema;
+pub mod share;
 pub mod walk;
 pub mod writer;
 

@@ -6,21 +6,24 @@
 //! Signs of life are gathered for half a second, so that those of a large fleet share a flush.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::event::Timestamp;
+use crate::server::store::horizon::Look;
+use crate::server::store::orders::Order;
 use crate::server::store::record::Change;
-
-/// Hits, and changes, that may wait. A session with more waits before it hands anything in.
-const ROOM: usize = 262_144;
+use crate::server::store::room::{ROOM, Room};
 
 /// Rows of one transaction: enough to share a flush, few enough to keep who waits waiting briefly.
 const MOST: usize = 32_768;
 
 /// How long what can wait is gathered.
 const LEISURE: Duration = Duration::from_millis(500);
+
+/// After so long without a change the thread looks for orders all the same.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// The way to the writing thread.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +42,15 @@ pub struct Reading {
 pub struct Batch {
     /// Changes in their order.
     pub changes: Vec<Change>,
-    /// What is older than this can be forgotten.
-    pub before: Option<Timestamp>,
+    /// By this time, what is too old can be forgotten.
+    pub look: Option<Look>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.look.is_none()
+    }
 }
 
 /// Whether there is something to do without a change, too.
@@ -69,7 +79,9 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     waiting: VecDeque<Change>,
-    weight: usize,
+    room: Room,
+    /// Alerts for which there was no room.
+    left_out: u64,
     /// How many of those that wait cannot wait long.
     urgent: usize,
     /// How many changes were ever put …
@@ -80,8 +92,10 @@ struct Inner {
     durable: u64,
     /// Of the last transaction.
     turn: Turn,
-    /// What is older than this can be forgotten.
-    before: Option<Timestamp>,
+    /// By this time, what is too old can be forgotten.
+    look: Option<Look>,
+    /// Orders that were found in the store.
+    orders: Vec<Order>,
     end: End,
 }
 
@@ -129,10 +143,11 @@ impl Writer {
         }
     }
 
-    /// Waits until there is room, until `deadline` at most; says whether there is.
-    pub fn wait_for_room(&self, deadline: Instant) -> bool {
+    /// Waits until there is room for hits from this address, until `deadline` at most; says whether
+    /// there is.
+    pub fn wait_for_room(&self, origin: IpAddr, deadline: Instant) -> bool {
         let mut inner = self.queue.lock();
-        while inner.weight >= ROOM {
+        while inner.room.is_full_for(origin) {
             let left = deadline.saturating_duration_since(clock::monotonic());
             if left.is_zero() {
                 return false;
@@ -144,14 +159,17 @@ impl Writer {
     }
 
     /// Puts a change into the queue; never waits. What can be left out is left out while there is
-    /// no room: it comes again.
+    /// no room.
     pub fn put(&self, change: Change) -> Ticket {
         let mut inner = self.queue.lock();
-        let full = inner.weight >= ROOM || inner.waiting.len() >= ROOM;
-        if full && change.comes_again() {
+        let full = inner.room.is_full() || inner.waiting.len() >= ROOM;
+        if full && change.can_be_left_out() {
             return Ticket(inner.last);
         }
-        inner.weight += change.weight();
+        let Inner { room, left_out, .. } = &mut *inner;
+        let Some(change) = room.take(change, left_out) else {
+            return Ticket(inner.last);
+        };
         inner.urgent += usize::from(!change.can_wait());
         inner.waiting.push_back(change);
         inner.last += 1;
@@ -179,10 +197,20 @@ impl Writer {
         Durable::Yes
     }
 
-    /// Lets the thread forget what is older than `before`.
-    pub fn forget_before(&self, before: Timestamp) {
-        self.queue.lock().before = Some(before);
+    /// Lets the thread forget what is too old.
+    pub fn forget_old(&self, look: Look) {
+        self.queue.lock().look = Some(look);
         self.queue.put.notify_one();
+    }
+
+    /// Alerts that are not stored, because there was no room for them, so far.
+    pub fn left_out(&self) -> u64 {
+        self.queue.lock().left_out
+    }
+
+    /// The orders that were found in the store since this was last asked.
+    pub fn take_orders(&self) -> Vec<Order> {
+        std::mem::take(&mut self.queue.lock().orders)
     }
 
     /// Asks the thread to write what there is, and to end; the ticket is that of the last change.
@@ -209,7 +237,12 @@ impl Queue {
 }
 
 impl Reading {
-    /// What to do next; none when it was asked to end and there is nothing more, or nothing more
+    /// Hands over orders that were found in the store.
+    pub fn hand_over(&self, orders: Vec<Order>) {
+        self.queue.lock().orders.extend(orders);
+    }
+
+    /// What to do next, which is nothing if there was nothing for a while; none when it was asked to end and there is nothing more, or nothing more
     /// that can be written.
     pub fn next(&self, otherwise: Otherwise) -> Option<Batch> {
         let mut inner = self.queue.lock();
@@ -225,11 +258,15 @@ impl Reading {
             if inner.end == End::Asked {
                 return None;
             }
-            if otherwise == Otherwise::Busy || inner.before.is_some() {
+            if otherwise == Otherwise::Busy || inner.look.is_some() {
                 break;
             }
-            let waited = self.queue.put.wait(inner);
-            inner = waited.unwrap_or_else(PoisonError::into_inner);
+            let waited = self.queue.put.wait_timeout(inner, IDLE);
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            inner = again;
+            if timeout.timed_out() {
+                break;
+            }
         }
         if !inner.waiting.is_empty() {
             let at_leisure = |inner: &mut Inner| inner.urgent == 0 && inner.end == End::Open;
@@ -241,7 +278,7 @@ impl Reading {
         }
         let mut batch = Batch {
             changes: Vec::new(),
-            before: inner.before.take(),
+            look: inner.look.take(),
         };
         let mut weight = 0;
         while let Some(change) = inner.waiting.pop_front() {
@@ -252,15 +289,19 @@ impl Reading {
                 break;
             }
         }
-        inner.taken += count(&batch.changes);
-        inner.turn = inner.turn.other();
+        if !batch.is_empty() {
+            inner.taken += count(&batch.changes);
+            inner.turn = inner.turn.other();
+        }
         Some(batch)
     }
 
     /// Notes that these changes are on the disk.
     pub fn done(&self, changes: &[Change]) {
         let mut inner = self.queue.lock();
-        inner.weight = inner.weight.saturating_sub(weight(changes));
+        for change in changes {
+            inner.room.give(change);
+        }
         inner.durable += count(changes);
         let turn = inner.turn;
         // Whoever is woken wants the lock at once.
@@ -296,7 +337,7 @@ fn count(changes: &[Change]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ClientId, Event, Hit, Probe};
+    use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
     use crate::server::store::record::Status;
     use std::num::NonZeroU32;
     use std::sync::mpsc::{Receiver, channel};
@@ -320,6 +361,7 @@ mod tests {
         };
         Change::Events {
             client: event.client,
+            origin: [192, 0, 2, 1].into(),
             events: vec![event; count],
             alerts: Vec::new(),
             progress: 1,
@@ -333,7 +375,7 @@ mod tests {
     fn a_disk_that_takes_nothing_does_not_fill_the_memory() {
         let writer = Writer::default();
         writer.put(events(ROOM));
-        assert!(!writer.wait_for_room(clock::monotonic()));
+        assert!(!writer.wait_for_room([192, 0, 2, 1].into(), clock::monotonic()));
         for _ in 0..1000 {
             writer.put(Change::Delivered(1));
         }

@@ -41,8 +41,19 @@ pub struct StoredClient {
     pub missing: u64,
     /// Hits that were refused because of their time.
     pub refused: u64,
+    /// Whether it cannot write its spool.
+    pub unwritable: bool,
     /// What it last said of itself.
     pub status: Status,
+}
+
+/// A client that is refused.
+#[derive(Clone, Debug)]
+pub struct Blocked {
+    /// Who it is.
+    pub id: ClientId,
+    /// What it was called when it was blocked.
+    pub name: String,
 }
 
 /// An incident as the store has it.
@@ -100,6 +111,19 @@ impl Reader {
         Ok(sound(select.query([])?, |row| row.get(0))?
             .into_iter()
             .collect())
+    }
+
+    /// Clients that are blocked, by name.
+    pub fn blocked(&self) -> Result<Vec<Blocked>, StoreError> {
+        let select = "SELECT id, name FROM blocked ORDER BY name, id";
+        let blocked = |row: &Row<'_>| {
+            Ok(Blocked {
+                id: ClientId(row.get(0)?),
+                name: row.get(1)?,
+            })
+        };
+        let mut select = self.database.prepare(select)?;
+        Ok(sound(select.query([])?, blocked)?)
     }
 
     /// Incidents, lately updated ones last; only those that are not closed if so asked.

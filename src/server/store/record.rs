@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::event::{ClientId, Event, Timestamp};
+use crate::server::store::orders::Order;
 
 /// One thing to write. Changes are written in the order in which they were put.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub enum Change {
     Events {
         /// Whose.
         client: ClientId,
+        /// The address that has reported them.
+        origin: IpAddr,
         /// The hits that are new.
         events: Vec<Event>,
         /// What was said because of them, which must be on the disk with them.
@@ -41,6 +44,17 @@ pub enum Change {
     Alert(AlertRecord),
     /// All alerts up to this number have been written to standard output.
     Delivered(u64),
+    /// Clients are forgotten.
+    Forget(Vec<ClientId>),
+    /// An order is obeyed.
+    Obeyed {
+        /// Which.
+        order: Order,
+        /// What people call its client.
+        name: String,
+        /// When.
+        now: Timestamp,
+    },
 }
 
 /// A client that has come.
@@ -108,11 +122,15 @@ pub struct AlertRecord {
 }
 
 impl Change {
-    /// Whether it does not matter if it is not written this time.
-    pub const fn comes_again(&self) -> bool {
+    /// Whether it is left out while there is no room: it comes again, or matters little.
+    pub const fn can_be_left_out(&self) -> bool {
         match self {
-            Self::Welcome(_) | Self::Status { .. } | Self::Delivered(_) => true,
-            Self::Events { .. } | Self::Alert(_) | Self::Farewell(_) => false,
+            Self::Welcome(_)
+            | Self::Status { .. }
+            | Self::Delivered(_)
+            | Self::Farewell(_)
+            | Self::Forget(_) => true,
+            Self::Events { .. } | Self::Alert(_) | Self::Obeyed { .. } => false,
         }
     }
 
@@ -120,8 +138,12 @@ impl Change {
     /// before.
     pub const fn can_wait(&self) -> bool {
         match self {
-            Self::Welcome(_) | Self::Status { .. } => true,
-            Self::Farewell(_) | Self::Delivered(_) | Self::Events { .. } | Self::Alert(_) => false,
+            Self::Welcome(_) | Self::Status { .. } | Self::Forget(_) => true,
+            Self::Farewell(_)
+            | Self::Delivered(_)
+            | Self::Events { .. }
+            | Self::Alert(_)
+            | Self::Obeyed { .. } => false,
         }
     }
 
@@ -129,21 +151,27 @@ impl Change {
     pub fn weight(&self) -> usize {
         match self {
             Self::Events { events, .. } => events.len().max(1),
-            _ => 0,
+            Self::Welcome(_)
+            | Self::Status { .. }
+            | Self::Farewell(_)
+            | Self::Alert(_)
+            | Self::Delivered(_)
+            | Self::Forget(_)
+            | Self::Obeyed { .. } => 0,
         }
     }
 }
 
-/// Ports with blanks between.
-pub fn ports(ports: &[u16]) -> String {
-    let words: Vec<_> = ports.iter().map(u16::to_string).collect();
-    words.join(" ")
+/// Trap ports as two bytes each, the higher one first.
+pub fn trap_bytes(ports: impl IntoIterator<Item = u16>) -> Vec<u8> {
+    ports.into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
-/// The ports that stand there with blanks between; what is none is left out.
-pub fn parse_ports(text: &str) -> Vec<u16> {
-    text.split_whitespace()
-        .filter_map(|word| word.parse().ok())
+/// The trap ports that these bytes are; a byte that is left over is none.
+pub fn traps(bytes: &[u8]) -> Vec<u16> {
+    bytes
+        .chunks_exact(2)
+        .filter_map(|pair| pair.try_into().ok().map(u16::from_be_bytes))
         .collect()
 }
 
@@ -173,7 +201,8 @@ pub fn event_crc(key: i64, event: &Event) -> u32 {
         .into_iter()
         .chain(times.map(Timestamp::as_micros))
     {
-        crc.update(&number.to_be_bytes());
+        // As it is stored, or it would not fit what is read.
+        crc.update(&integer(number).to_be_bytes());
     }
     crc.update(&address_bytes(hit.source));
     crc.update(&hit.source_port.to_be_bytes());

@@ -6,7 +6,7 @@ use rusqlite::{Error, Row};
 
 use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
 use crate::server::store::reader::{StoredClient, StoredIncident};
-use crate::server::store::record::{Status, address, event_crc, parse_ports, unsigned};
+use crate::server::store::record::{Status, address, event_crc, traps, unsigned};
 
 /// The columns that make an event.
 pub const EVENT: &str = "event.number, event.client, event.sequence, event.received, event.at,
@@ -19,10 +19,10 @@ pub const EVENT_COLUMNS: usize = 13;
 /// The columns that make a client.
 pub const CLIENT: &str =
     "client.id, name, version, address, first_seen, last_seen, farewell, progress,
-    missing, traps, traps_wanted, backlog, dropped, clock_offset, refused";
+    missing, trap_ports, traps_wanted, backlog, dropped, clock_offset, refused, unwritable";
 
 /// How many they are.
-pub const CLIENT_COLUMNS: usize = 15;
+pub const CLIENT_COLUMNS: usize = 16;
 
 /// The columns that make an incident.
 pub const INCIDENT: &str = "id, first_seen, last_seen, line, alerts";
@@ -92,8 +92,9 @@ pub fn client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
         progress: unsigned(row.get(7)?),
         missing: unsigned(row.get(8)?),
         refused: unsigned(row.get(14)?),
+        unwritable: row.get(15)?,
         status: Status {
-            traps: parse_ports(&row.get::<_, String>(9)?),
+            traps: traps(&row.get::<_, Vec<u8>>(9)?),
             traps_wanted: row.get(10)?,
             backlog: unsigned(row.get(11)?),
             dropped: unsigned(row.get(12)?),

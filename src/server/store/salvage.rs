@@ -66,6 +66,8 @@ pub fn carry_over(
     salvage.clients(&transaction, now)?;
     salvage.copy(&transaction, &Table::of(&transaction, "gap")?.with_rowid())?;
     salvage.copy(&transaction, &Table::of(&transaction, "alert")?)?;
+    salvage.copy(&transaction, &Table::of(&transaction, "client_order")?)?;
+    salvage.in_order_of_ids(&transaction, "blocked")?;
     salvage.incidents(&transaction)?;
     transaction.commit()?;
     salvage.events(fresh, share)?;
@@ -168,9 +170,9 @@ impl Salvage<'_> {
         Ok(worth)
     }
 
-    /// Incidents; one whose row is lost, but not its alerts, is made of these.
-    fn incidents(&self, fresh: &Transaction<'_>) -> rusqlite::Result<()> {
-        let table = Table::of(fresh, "incident")?;
+    /// Copies what can be read of a table whose key is an id.
+    fn in_order_of_ids(&self, fresh: &Transaction<'_>, name: &'static str) -> rusqlite::Result<()> {
+        let table = Table::of(fresh, name)?;
         let mut insert = fresh.prepare(&table.insert())?;
         if let Some(select) = table.select(self.old) {
             let mut ends = Ends::new(self.old, &select, "id");
@@ -180,6 +182,12 @@ impl Salvage<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Incidents; one whose row is lost, but not its alerts, is made of these.
+    fn incidents(&self, fresh: &Transaction<'_>) -> rusqlite::Result<()> {
+        self.in_order_of_ids(fresh, "incident")?;
         fresh.execute_batch(
             "INSERT INTO incident
              SELECT last.incident, told.first, told.first, told.last, last.action, last.line, told.count

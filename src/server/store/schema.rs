@@ -11,7 +11,7 @@ use crate::server::store::inspect::inspect;
 use crate::server::store::{StoreError, migrate};
 
 /// The version of the format.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// All of a store that holds nothing yet.
 const TABLES: &str = "
@@ -28,11 +28,12 @@ CREATE TABLE client (
     missing INTEGER NOT NULL DEFAULT 0,
     dropped INTEGER NOT NULL DEFAULT 0,
     backlog INTEGER NOT NULL DEFAULT 0,
-    traps TEXT NOT NULL DEFAULT '',
     traps_wanted INTEGER NOT NULL DEFAULT 0,
     clock_offset INTEGER NOT NULL DEFAULT 0,
     refused INTEGER NOT NULL DEFAULT 0,
-    crc INTEGER NOT NULL DEFAULT 0
+    crc INTEGER NOT NULL DEFAULT 0,
+    trap_ports BLOB NOT NULL DEFAULT x'',
+    unwritable INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX client_by_id ON client (id);
 CREATE TABLE client_key (key INTEGER PRIMARY KEY, id BLOB NOT NULL, crc INTEGER NOT NULL);
@@ -75,6 +76,12 @@ CREATE TABLE incident (
 CREATE INDEX incident_open ON incident (last_seen) WHERE action <> 'close';
 CREATE INDEX incident_closed ON incident (last_seen) WHERE action = 'close';
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE blocked (
+    id BLOB PRIMARY KEY, name TEXT NOT NULL, since INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE client_order (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, what TEXT NOT NULL
+);
 ";
 
 /// Opens a store for writing, making it if there is none, and bringing it up to date if it is of

@@ -9,22 +9,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{error, info, warn};
-use rusqlite::Connection;
+use log::{error, info};
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::clock;
 use crate::database;
-use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
-use crate::seldom::Seldom;
 use crate::server::store::apply::apply;
-use crate::server::store::expiry::{self, Forgotten, PAGE, Rest};
-use crate::server::store::queue::{self, Batch, Otherwise, Reading, Writer};
-use crate::server::store::{StoreError, mend, schema};
-
-/// Rows that are forgotten at once at least, if there are so many to forget.
-const SLICE: i64 = 8192;
+use crate::server::store::expiry::{PAGE, Rest};
+use crate::server::store::forgetting::Forgetting;
+use crate::server::store::queue::{Batch, Otherwise, Reading, Writer};
+use crate::server::store::{StoreError, mend, orders, schema};
 
 /// How long to wait before a failed transaction is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -47,22 +43,12 @@ pub struct Work {
     database: Option<Connection>,
     health: Health,
     mended: Option<Instant>,
-    /// The most pages that may be used.
-    pages: u64,
-    /// What is older than this is to be forgotten.
-    before: Option<Timestamp>,
     /// Whether there is still something to forget.
     rest: Rest,
-    forgetful: Forgetful,
+    forgetting: Forgetting,
+    /// The last order that was found.
+    last_order: u64,
     metrics: Arc<ServerMetrics>,
-}
-
-/// What was forgotten for want of room since that was last said.
-#[derive(Debug, Default)]
-struct Forgetful {
-    events: u64,
-    alerts: u64,
-    seldom: Seldom,
 }
 
 /// Opens the store at `path`, of at most `bytes`; the work is for a thread of its own. If there is a
@@ -88,32 +74,13 @@ pub fn open(
         database,
         health,
         mended: None,
-        pages: bytes / PAGE,
-        before: None,
         // Perhaps its bound was lowered.
         rest: Rest::More,
-        forgetful: Forgetful::default(),
+        forgetting: Forgetting::new(bytes / PAGE, Arc::clone(&metrics)),
+        last_order: 0,
         metrics,
     };
     Ok((writer, work))
-}
-
-impl Forgetful {
-    /// Says what was forgotten, once a minute.
-    fn note(&mut self, forgotten: Forgotten, oldest: Option<Timestamp>) {
-        self.events += forgotten.events;
-        self.alerts += forgotten.alerts;
-        if self.events + self.alerts == 0 || self.seldom.line(clock::monotonic()).is_none() {
-            return;
-        }
-        let (events, alerts) = (self.events, self.alerts);
-        let oldest = oldest.unwrap_or_default();
-        warn!(
-            "the store is as large as it may be (keep-mib): {events} hits and {alerts} alerts were \
-             forgotten, and the oldest hit is of {oldest} now"
-        );
-        (self.events, self.alerts) = (0, 0);
-    }
 }
 
 impl Health {
@@ -146,6 +113,10 @@ impl Work {
     /// Writes until asked to end.
     pub fn run(mut self) {
         while let Some(batch) = self.queue.next(self.otherwise()) {
+            self.look_for_orders();
+            if batch.is_empty() && self.otherwise() == Otherwise::Idle {
+                continue;
+            }
             match self.write(&batch) {
                 Ok(()) => {
                     self.health = self.health.improves();
@@ -175,29 +146,30 @@ impl Work {
             Some(database) => database,
             None => self.database.insert(mend::open(&self.path)?),
         };
-        self.before = batch.before.or(self.before);
-        let transaction = database.transaction()?;
+        // Whoever gives an order writes as well, so a transaction that begins by reading could fail.
+        let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for change in &batch.changes {
             apply(&transaction, change)?;
         }
-        // Twice as much as there came: so it catches up, and nobody waits much longer.
-        let weight = queue::weight(&batch.changes);
-        let most = i64::try_from(2 * weight).unwrap_or(i64::MAX).max(SLICE);
-        let expired = match self.before {
-            Some(before) => expiry::expire(&transaction, before, most)?,
-            None => Rest::Nothing,
-        };
-        let forgotten = expiry::make_room(&transaction, self.pages, most)?;
-        let oldest = expiry::oldest_event(&transaction)?;
+        let pass = self.forgetting.pass(&transaction, batch)?;
         transaction.commit()?;
-        if expired == Rest::Nothing {
-            self.before = None;
-        }
-        self.rest = expired.or(forgotten.rest);
-        self.metrics.forgotten_hits.add(forgotten.events);
-        self.metrics.forgotten_alerts.add(forgotten.alerts);
-        self.forgetful.note(forgotten, oldest);
+        self.rest = pass.rest;
+        self.forgetting.committed(&pass);
         Ok(())
+    }
+
+    /// Hands over the orders that were given since it last looked.
+    pub fn look_for_orders(&mut self) {
+        let Some(database) = &self.database else {
+            return;
+        };
+        // What is wrong with the store shows when it is written.
+        if let Ok(orders) = orders::pending(database, self.last_order) {
+            if let Some(last) = orders.last() {
+                self.last_order = last.number;
+                self.queue.hand_over(orders);
+            }
+        }
     }
 
     /// Mends the store if it is damaged, but not more often than makes sense.
@@ -223,6 +195,8 @@ impl Work {
             database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         }
         mend::mend(&self.path, error)?;
+        // In the mended one they may be counted anew.
+        self.last_order = 0;
         self.database = Some(mend::open(&self.path)?);
         Ok(())
     }

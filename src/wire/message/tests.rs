@@ -136,6 +136,28 @@ fn unsound_hits_are_named() {
         report(vec![unknown]).hits(),
         Err(MessageError::UnknownProbe(6))
     );
+    let long = HitRecord {
+        span: MAX_SPAN + 1,
+        ..sound.clone()
+    };
+    let error = report(vec![long]).hits();
+    assert_eq!(error, Err(MessageError::Span(MAX_SPAN + 1)));
     let none = HitRecord { count: 0, ..sound };
     assert_eq!(report(vec![none]).hits(), Err(MessageError::ZeroCount));
+}
+
+#[test]
+fn a_clock_that_is_set_while_hits_merge_makes_no_hit_that_is_refused() {
+    let first = Timestamp::from_micros(1_795_490_000_123_456);
+    let hit = Hit {
+        first,
+        last: first.after(std::time::Duration::from_secs(86_400)),
+        source: "192.0.2.1".parse().unwrap(),
+        source_port: 54321,
+        trap_port: 8080,
+        probe: Probe::Connect,
+        count: NonZeroU32::MIN,
+    };
+    let taken = Report::new(1, &[hit]).unwrap().hits().unwrap();
+    assert_eq!(taken[0].last.since(first).as_micros(), MAX_SPAN.into());
 }

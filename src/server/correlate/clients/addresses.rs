@@ -33,6 +33,12 @@ impl Addresses {
         clients.first().copied().filter(|_| clients.len() == 1)
     }
 
+    /// How many clients are at this address.
+    pub fn count(&self, address: IpAddr) -> u64 {
+        let clients = self.0.get(&address).map_or(0, BTreeSet::len);
+        u64::try_from(clients).unwrap_or(u64::MAX)
+    }
+
     /// Whether some client is at this address.
     pub fn is_taken(&self, address: IpAddr) -> bool {
         self.0.contains_key(&address)

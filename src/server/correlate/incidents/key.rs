@@ -21,9 +21,10 @@ impl Key {
     pub const fn new(detector: Detector, subject: Subject) -> Self {
         match detector {
             Detector::SilentClient => Self::Silence(subject),
-            Detector::LyingClient | Detector::ClonedClient | Detector::Degraded => {
-                Self::Health(detector, subject)
-            }
+            Detector::LyingClient
+            | Detector::ClonedClient
+            | Detector::NewClient
+            | Detector::Degraded => Self::Health(detector, subject),
             _ => Self::Scan(subject),
         }
     }

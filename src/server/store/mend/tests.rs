@@ -62,6 +62,7 @@ fn report(client: u8, first: u64, count: u64) -> Change {
     let told = u64::from(client) + if first == 1 { 0 } else { u64::from(CLIENTS) };
     Change::Events {
         client: ClientId([client; 16]),
+        origin: [192, 0, 2, 1].into(),
         alerts: vec![alert(told)],
         progress: last,
         gap: None,

@@ -1,9 +1,14 @@
 //! What is written, what is forgotten, and when somebody waits.
 
 use super::*;
-use crate::event::{ClientId, Event, Hit, Probe};
+use crate::event::{ClientId, Event, Hit, Probe, Timestamp};
+use crate::server::store::FILE;
+use crate::server::store::forgetting::SLICE;
+use crate::server::store::horizon::Look;
+use crate::server::store::orders::What;
 use crate::server::store::queue::Durable;
-use crate::server::store::record::{AlertRecord, Change};
+use crate::server::store::reader::{More, Reader, Selection};
+use crate::server::store::record::{AlertRecord, Change, Visitor};
 use crate::server::store::schema;
 use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt as _;
@@ -34,6 +39,7 @@ fn events(first: u64, count: u64) -> Change {
     let events = (first..=last).map(event).collect();
     Change::Events {
         client: ID,
+        origin: [192, 0, 2, 1].into(),
         events,
         alerts: Vec::new(),
         progress: last,
@@ -46,9 +52,8 @@ fn events(first: u64, count: u64) -> Change {
 /// Room for all.
 const ROOMY: u64 = 1 << 30;
 
-/// Puts the changes, lets what is older than `before` be forgotten, lets the work be done, and
-/// returns what the query says.
-fn after(changes: Vec<Change>, before: Option<Timestamp>, query: &str) -> i64 {
+/// Puts the changes, lets the work be done, and returns what the query says.
+fn after(changes: Vec<Change>, query: &str) -> i64 {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let (writer, work) = open(&path, ROOMY, Arc::default()).unwrap();
@@ -56,9 +61,6 @@ fn after(changes: Vec<Change>, before: Option<Timestamp>, query: &str) -> i64 {
         .into_iter()
         .map(|change| writer.put(change))
         .collect();
-    if let Some(before) = before {
-        writer.forget_before(before);
-    }
     writer.end();
     work.run();
     let now = clock::monotonic();
@@ -74,22 +76,63 @@ fn after(changes: Vec<Change>, before: Option<Timestamp>, query: &str) -> i64 {
 #[test]
 fn events_of_a_client_nobody_has_introduced_are_kept() {
     assert_eq!(
-        after(
-            vec![events(1, 3)],
-            None,
-            "SELECT count(*) FROM event JOIN client"
-        ),
+        after(vec![events(1, 3)], "SELECT count(*) FROM event JOIN client"),
         3
     );
 }
 
+/// A look at the clocks, so many seconds after the start; what is older than 50 s is too old.
+fn look(start: Instant, passed: u64, wall: u64) -> Batch {
+    Batch {
+        changes: Vec::new(),
+        look: Some(Look {
+            wall: at(wall),
+            monotonic: start + Duration::from_secs(passed),
+            keep: Duration::from_secs(50),
+        }),
+    }
+}
+
 #[test]
 fn what_is_old_is_forgotten_and_the_rest_stays() {
-    let after = |query| after(vec![events(1, 100)], Some(at(41)), query);
-    assert_eq!(after("SELECT min(sequence) FROM event"), 41);
-    assert_eq!(after("SELECT progress FROM client"), 100);
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut work) = open(&folder.path().join(FILE), ROOMY, Arc::default()).unwrap();
+    let start = clock::monotonic();
+    work.write(&batch(vec![events(1, 100)])).unwrap();
+    work.write(&look(start, 0, 51)).unwrap();
+    assert_eq!(ask(&work, "SELECT min(sequence) FROM event"), 1);
+    work.write(&look(start, 40, 91)).unwrap();
+    assert_eq!(ask(&work, "SELECT min(sequence) FROM event"), 41);
+    assert_eq!(ask(&work, "SELECT progress FROM client"), 100);
     let forgotten = "SELECT value FROM counter WHERE name = 'forgotten'";
-    assert_eq!(after(forgotten), 40);
+    assert_eq!(ask(&work, forgotten), 40);
+    assert_eq!(work.metrics.aged_hits.get(), 40);
+}
+
+#[test]
+fn a_clock_two_years_ahead_deletes_nothing_not_even_at_a_restart() {
+    const TWO_YEARS: u64 = 730 * 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (_, mut work) = open(&path, ROOMY, Arc::default()).unwrap();
+    let start = clock::monotonic();
+    let alerts = (60..=100).map(alert).chain([Change::Delivered(100)]);
+    let changes = alerts.chain([events(60, 41)]).collect();
+    work.write(&batch(changes)).unwrap();
+    work.write(&look(start, 0, 100)).unwrap();
+    let left = |work: &Work| {
+        ["event", "alert", "incident"].map(|it| ask(work, &format!("SELECT count(*) FROM {it}")))
+    };
+    let before = left(&work);
+    work.write(&look(start, 3, 100 + TWO_YEARS)).unwrap();
+    assert_eq!(left(&work), before);
+    drop(work);
+    let (_, mut work) = open(&path, ROOMY, Arc::default()).unwrap();
+    work.write(&look(start, 4, 100 + TWO_YEARS)).unwrap();
+    assert_eq!(left(&work), before, "nor after a restart");
+    // By then it is time.
+    work.write(&look(start, 90, 150)).unwrap();
+    assert_eq!(left(&work)[..2], [1, 1]);
 }
 
 #[test]
@@ -128,7 +171,7 @@ fn damage_that_is_met_while_running_is_mended_and_nothing_waits_in_vain() {
 fn batch(changes: Vec<Change>) -> Batch {
     Batch {
         changes,
-        before: None,
+        look: None,
     }
 }
 
@@ -240,4 +283,163 @@ fn what_was_not_written_to_standard_output_is_not_forgotten() {
     // When nothing else can go, what is closed does.
     assert_eq!(ask(&work, "SELECT count(*) FROM incident"), 200);
     assert_eq!(work.otherwise(), Otherwise::Idle);
+}
+
+fn visitor(number: u32) -> Change {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    Change::Welcome(Visitor {
+        client: ClientId(id),
+        name: format!("host-{number}"),
+        version: "0.1.0".to_owned(),
+        address: "192.0.2.1".to_owned(),
+        now: at(1000 + u64::from(number)),
+    })
+}
+
+#[test]
+fn ever_so_many_clients_push_out_no_hit_and_no_alert_and_no_client_that_has_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (_, mut work) = open(&path, 4 * MEBIBYTE, Arc::default()).unwrap();
+    let mut changes: Vec<_> = (1..=100).map(alert).collect();
+    changes.extend([Change::Delivered(100), events(1, 5000)]);
+    work.write(&batch(changes)).unwrap();
+    for first in (0..50_000).step_by(1000) {
+        let changes = (first..first + 1000).map(visitor).collect();
+        work.write(&batch(changes)).unwrap();
+    }
+    assert_eq!(ask(&work, "SELECT count(*) FROM event"), 5000);
+    assert_eq!(ask(&work, "SELECT count(*) FROM alert"), 100);
+    let clients = ask(&work, "SELECT count(*) FROM client");
+    assert!((2000..10_000).contains(&clients), "{clients}");
+    let forgotten = work.metrics.forgotten_clients.get();
+    assert_eq!(forgotten, 50_001 - clients.unsigned_abs());
+    assert_eq!(
+        ask(&work, "SELECT progress FROM client WHERE key = 1"),
+        5000
+    );
+    // Of those that never reported, the first ones stay.
+    let first = "SELECT count(*) FROM client WHERE name = 'host-0'";
+    assert_eq!(ask(&work, first), 1);
+    let pages = ask(&work, "PRAGMA page_count");
+    assert!(pages < 1100, "{pages}");
+    drop(work);
+    assert!(schema::open(&path).is_ok(), "it is whole");
+}
+
+#[test]
+fn clients_that_report_and_are_too_many_go_when_they_were_silent_for_longest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (_, mut work) = open(&path, MEBIBYTE, Arc::default()).unwrap();
+    let comes_and_reports = |number| {
+        let Change::Welcome(it) = visitor(number) else {
+            panic!("another change")
+        };
+        let progress = Change::Events {
+            client: it.client,
+            origin: [192, 0, 2, 1].into(),
+            events: Vec::new(),
+            alerts: Vec::new(),
+            progress: 1,
+            gap: None,
+            refused: 0,
+            now: it.now,
+        };
+        [Change::Welcome(it), progress]
+    };
+    for first in (0..10_000).step_by(200) {
+        let changes = (first..first + 200).flat_map(comes_and_reports);
+        work.write(&batch(changes.collect())).unwrap();
+    }
+    let clients = ask(&work, "SELECT count(*) FROM client");
+    assert!((500..3000).contains(&clients), "{clients}");
+    let last = "SELECT count(*) FROM client WHERE name = 'host-9999'";
+    assert_eq!(ask(&work, last), 1);
+}
+
+#[test]
+fn orders_are_found_once_and_obeyed_and_whoever_gives_one_disturbs_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (writer, mut work) = open(&path, ROOMY, Arc::default()).unwrap();
+    let changes = vec![visitor(1), visitor(2), events(1, 3)];
+    work.write(&batch(changes)).unwrap();
+    let number = orders::give(&path, ID, What::Block).unwrap();
+    assert!(orders::is_pending(&path, number).unwrap());
+    work.look_for_orders();
+    work.look_for_orders();
+    let found = writer.take_orders();
+    assert_eq!(found.len(), 1);
+    let obeyed = |order| Change::Obeyed {
+        order,
+        name: "web-1".to_owned(),
+        now: at(5),
+    };
+    work.write(&batch(vec![obeyed(found[0])])).unwrap();
+    assert!(!orders::is_pending(&path, number).unwrap());
+    let reader = Reader::open(&path).unwrap();
+    let blocked = reader.blocked().unwrap();
+    assert_eq!((blocked[0].id, &*blocked[0].name), (ID, "web-1"));
+    assert_eq!(ask(&work, "SELECT max(progress) FROM client"), 3);
+    for what in [What::Unblock, What::Forget] {
+        orders::give(&path, ID, what).unwrap();
+    }
+    work.look_for_orders();
+    let changes = writer.take_orders().into_iter().map(obeyed).collect();
+    work.write(&batch(changes)).unwrap();
+    assert!(reader.blocked().unwrap().is_empty());
+    for (table, rows) in [("client", 2), ("client_key", 2), ("event", 3)] {
+        let count = ask(&work, &format!("SELECT count(*) FROM {table}"));
+        assert_eq!(count, rows, "{table}");
+    }
+    drop(work);
+    assert!(schema::open(&path).is_ok(), "it is whole");
+}
+
+#[test]
+fn times_at_the_end_of_what_is_legal_are_stored_and_not_taken_for_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (_, mut work) = open(&path, ROOMY, Arc::default()).unwrap();
+    let Change::Events { mut events, .. } = events(1, 1) else {
+        panic!("another change")
+    };
+    events[0].hit.first = Timestamp::from_micros(u64::MAX - 1);
+    events[0].hit.last = Timestamp::from_micros(u64::MAX);
+    let change = Change::Events {
+        client: ID,
+        origin: [192, 0, 2, 1].into(),
+        events,
+        alerts: Vec::new(),
+        progress: 1,
+        gap: None,
+        refused: 0,
+        now: at(1),
+    };
+    work.write(&batch(vec![change])).unwrap();
+    let mut found = 0;
+    let count = |_: &Event, _: &str| {
+        found += 1;
+        More::Please
+    };
+    let reader = Reader::open(&path).unwrap();
+    reader.events(&Selection::default(), count).unwrap();
+    assert_eq!(found, 1);
+}
+
+#[test]
+fn who_is_forgotten_leaves_their_hits_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (_, mut work) = open(&path, ROOMY, Arc::default()).unwrap();
+    let changes = vec![visitor(1), events(1, 3), Change::Forget(vec![ID])];
+    work.write(&batch(changes)).unwrap();
+    for (table, rows) in [("client", 1), ("client_key", 1), ("event", 3)] {
+        let count = ask(&work, &format!("SELECT count(*) FROM {table}"));
+        assert_eq!(count, rows, "{table}");
+    }
+    drop(work);
+    assert!(schema::open(&path).is_ok(), "it is whole");
 }
