@@ -275,8 +275,13 @@ fn a_client_gets_its_seat_back_whoever_sits_on_all_of_them() {
     comes_and_is_killed(Some(0));
     let alert = server.alert(|alert| alert["detector"] == "degraded");
     let notes = alert["notes"].to_string();
-    let why = "clients that are known are turned away, because 8 of 8 sessions are taken";
-    assert!(notes.contains(why), "{alert}");
+    // Of those that are turned away one may have left by the time that they are counted.
+    for why in [
+        "clients that are known are turned away, because ",
+        " of 8 sessions are taken",
+    ] {
+        assert!(notes.contains(why), "{alert}");
+    }
     assert!(notes.contains("of them from 127.202.0."), "{alert}");
 }
 
