@@ -25,6 +25,7 @@ use crate::server::correlate::doubt::{Doubt, Doubts};
 use crate::server::correlate::incident::{Incident, Say};
 pub use crate::server::correlate::incidents::finding::Finding;
 pub use crate::server::correlate::incidents::key::Key;
+pub use crate::server::correlate::incidents::opening::Turnover;
 use crate::server::correlate::incidents::places::{Place, Places};
 use crate::server::correlate::incidents::timers::{Timers, ends};
 use crate::server::correlate::sighting::Sighting;
@@ -43,19 +44,6 @@ pub struct Incidents {
     dormant: Dormant,
     doubtful: Doubts,
     turnover: Turnover,
-}
-
-/// What has become of findings: as many incidents were opened as were closed, gave way or are open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turnover {
-    /// Incidents that were opened.
-    pub opened: u64,
-    /// Incidents that have come to their end.
-    pub closed: u64,
-    /// Incidents that were closed early, because their places were needed.
-    pub displaced: u64,
-    /// Findings that opened none, because there was no place for it.
-    pub unopened: u64,
 }
 
 /// An open incident with its timer and its place.

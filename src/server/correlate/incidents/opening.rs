@@ -5,6 +5,19 @@ use crate::server::correlate::clients::Clients;
 use crate::server::correlate::incident::Say;
 use crate::server::correlate::incidents::{Finding, Incidents, Key, appraise, tell};
 
+/// What has become of findings: as many incidents were opened as were closed, gave way or are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turnover {
+    /// Incidents that were opened.
+    pub opened: u64,
+    /// Incidents that have come to their end.
+    pub closed: u64,
+    /// Incidents that were closed early, because their places were needed.
+    pub displaced: u64,
+    /// Findings that opened none, because there was no place for it.
+    pub unopened: u64,
+}
+
 impl Incidents {
     /// Opens an incident, or goes on with one that was closed lately, if there is a place for it.
     /// Whether it is open now.

@@ -18,6 +18,7 @@
 //! witness that holds most, if that is more than the newcomer's witness holds. What only a doubted
 //! client reports is below everything, and makes nothing give way.
 
+mod place;
 mod rank;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,8 @@ use crate::server::alert::{Network, Zone};
 use crate::server::correlate::clients::Witness;
 use crate::server::correlate::holders::Holders;
 use crate::server::correlate::incidents::Key;
+pub use crate::server::correlate::incidents::places::place::Place;
+use crate::server::correlate::incidents::places::place::{Minute, Scope, minute};
 pub use crate::server::correlate::incidents::places::rank::{Backing, Conduct, Credence, Rank};
 
 /// The places.
@@ -49,36 +52,6 @@ struct Room {
 /// When an incident was last heard of, and which one it is.
 type Entry = (Minute, Key);
 
-/// Minutes since the Unix epoch: so an incident moves at most once a minute.
-type Minute = u64;
-
-/// What an incident holds its place by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// How well it stands up to others.
-    pub rank: Rank,
-    /// Against whose share it counts.
-    pub holder: Witness,
-    /// The network of its sources, if it is about some of one network.
-    pub network: Option<Network>,
-    /// Where its source is; outside if it is not about one.
-    pub zone: Zone,
-    heard: Minute,
-}
-
-/// What a newcomer needs a place in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The share of a witness.
-    Witness(Witness),
-    /// The share of a network of sources.
-    Network(Network),
-    /// What is there for all but sources inside.
-    Outside,
-    /// All places.
-    All,
-}
-
 /// A share is one in so many places.
 const SHARES: usize = 8;
 
@@ -87,41 +60,6 @@ const LEAST_SHARE: usize = 8;
 
 /// What has been quiet for longer gives way to its equals.
 const CALM: Duration = Duration::from_secs(600);
-
-impl Place {
-    /// A place for what was last heard of at `heard`.
-    pub const fn new(
-        rank: Rank,
-        holder: Witness,
-        network: Option<Network>,
-        zone: Zone,
-        heard: Timestamp,
-    ) -> Self {
-        Self {
-            rank,
-            holder,
-            network,
-            zone,
-            heard: minute(heard),
-        }
-    }
-
-    /// In what it needs a place, the narrowest first.
-    fn scopes(&self) -> impl Iterator<Item = Scope> {
-        let outside = match self.zone {
-            Zone::Outside => Some(Scope::Outside),
-            Zone::Inside => None,
-        };
-        [
-            Some(Scope::Witness(self.holder)),
-            self.network.map(Scope::Network),
-            outside,
-            Some(Scope::All),
-        ]
-        .into_iter()
-        .flatten()
-    }
-}
 
 impl Places {
     /// Room for so many incidents.
@@ -314,10 +252,6 @@ impl Places {
             Zone::Outside => &mut self.outside,
         }
     }
-}
-
-const fn minute(at: Timestamp) -> Minute {
-    at.as_micros() / 60_000_000
 }
 
 #[cfg(test)]
