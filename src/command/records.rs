@@ -82,8 +82,8 @@ pub fn clients(args: &ClientsArgs) -> Result<(), Failure> {
     }
 }
 
-/// Names that several clients bear. They are shown with the beginning of the client's id; JSON and CSV
-/// have the whole id in a field of its own.
+/// Names that several clients bear. They are shown with the beginning of the client's id; JSON and
+/// CSV have the whole id in a field of its own.
 struct Names(BTreeSet<String>);
 
 impl Names {
