@@ -59,8 +59,8 @@ pub fn events(args: &EventsArgs) -> Result<(), Failure> {
     )
 }
 
-/// Names that several clients bear. They are shown with the beginning of the client's id; JSON and CSV
-/// have the whole id in a field of its own.
+/// Names that several clients bear. They are shown with the beginning of the client's id; JSON and
+/// CSV have the whole id in a field of its own.
 pub struct Names(BTreeSet<String>);
 
 impl Names {

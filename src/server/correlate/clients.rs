@@ -4,27 +4,31 @@
 //! steps the time of day makes a client seem silent, or hides that it is.
 
 pub mod addresses;
+pub mod client;
 pub mod handles;
 mod lapse;
 pub mod liveness;
+pub mod names;
 pub mod owners;
+pub mod progress;
 pub mod witnesses;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::server::Network;
 use crate::event::{ClientId, Timestamp, distinct_name};
 use crate::server::correlate::clients::addresses::Addresses;
+pub use crate::server::correlate::clients::client::{Client, Farewell};
 pub use crate::server::correlate::clients::handles::Handle;
 use crate::server::correlate::clients::handles::Handles;
-use crate::server::correlate::clients::liveness::{Liveness, Presence, Rank, Record};
+use crate::server::correlate::clients::liveness::{Liveness, Presence, Record};
+use crate::server::correlate::clients::names::Names;
 use crate::server::correlate::clients::owners::Owners;
+pub use crate::server::correlate::clients::progress::Fresh;
 pub use crate::server::correlate::clients::witnesses::Witness;
 use crate::server::correlate::clients::witnesses::{DAY, Witnesses};
-use crate::server::correlate::table::Fast;
 
 /// All clients that were ever welcomed, up to a bound.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub struct Clients {
     patience: Duration,
     known: BTreeMap<ClientId, (Handle, Client)>,
     handles: Handles,
-    names: HashMap<String, u32, Fast>,
+    names: Names,
     addresses: Addresses,
     witnesses: Witnesses,
     owners: Owners,
@@ -46,86 +50,6 @@ pub struct Clients {
     lapsed: Timestamp,
 }
 
-/// What is known of a client. Times are those of the steady clock.
-#[derive(Clone, Debug)]
-pub struct Client {
-    /// What people call it.
-    pub name: String,
-    /// When it first came.
-    pub since: Timestamp,
-    /// When it was last heard from.
-    pub seen: Timestamp,
-    /// Since when it is waited for: when it was last heard from, or since the server was away.
-    pub heard: Timestamp,
-    /// Whether it is missed.
-    pub presence: Presence,
-    /// Whether it said that it stops.
-    pub farewell: Farewell,
-    /// The last number of its sequence that was taken in; none of it was if 0.
-    pub progress: u64,
-    /// Numbers that never arrived.
-    pub missing: u64,
-    /// Where it last came from.
-    pub address: Option<IpAddr>,
-    /// The ports of its traps, as it last said, each once and in order.
-    pub traps: Vec<u16>,
-}
-
-impl Client {
-    /// A client that has just come for the first time.
-    pub fn new(name: &str, now: Timestamp) -> Self {
-        Self {
-            name: name.to_owned(),
-            since: now,
-            seen: now,
-            heard: now,
-            presence: Presence::Awaited,
-            farewell: Farewell::None,
-            progress: 0,
-            missing: 0,
-            address: None,
-            traps: Vec::new(),
-        }
-    }
-
-    /// How long it was there, from its first sign of life to its last.
-    pub const fn lived(&self) -> Duration {
-        self.seen.since(self.since)
-    }
-
-    /// Whether it is more than somebody who has looked in: it was there for a day, or has reported
-    /// a hit.
-    pub fn is_established(&self) -> bool {
-        self.progress > 0 || self.lived() >= DAY
-    }
-
-    /// Whether it counts as an owner of its traps.
-    fn is_counted(&self) -> bool {
-        self.presence != Presence::Absent
-    }
-
-    const fn rank(&self) -> Rank {
-        Rank {
-            record: if self.progress > 0 {
-                Record::Reported
-            } else {
-                Record::Blank
-            },
-            presence: self.presence,
-            heard: self.heard,
-        }
-    }
-}
-
-/// How a client went away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// It did not; it is there, or it vanished.
-    None,
-    /// It said that it stops.
-    Said,
-}
-
 /// Whether there is room for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -136,17 +60,6 @@ pub enum Room {
     None,
 }
 
-/// What is new in a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fresh {
-    /// How many of the report's first hits have been taken in before.
-    pub duplicates: usize,
-    /// Numbers between the last report and this one that never arrived.
-    pub gap: Option<RangeInclusive<u64>>,
-    /// The last number that is now taken in.
-    pub up_to: u64,
-}
-
 impl Clients {
     /// Room for `bound` clients. One that was heard from within `patience` is there.
     pub fn new(bound: usize, patience: Duration) -> Self {
@@ -155,7 +68,7 @@ impl Clients {
             patience,
             known: BTreeMap::new(),
             handles: Handles::default(),
-            names: HashMap::default(),
+            names: Names::default(),
             addresses: Addresses::default(),
             witnesses: Witnesses::default(),
             owners: Owners::default(),
@@ -206,7 +119,7 @@ impl Clients {
 
     fn insert(&mut self, id: ClientId, client: Client) {
         let handle = self.handles.give(id);
-        *self.names.entry(client.name.clone()).or_default() += 1;
+        self.names.add(&client.name);
         self.liveness.insert(id, client.rank());
         if client.is_counted() {
             self.owners.add(&client.traps);
@@ -223,7 +136,7 @@ impl Clients {
         let Some((handle, client)) = self.known.remove(&id) else {
             return;
         };
-        self.drop_name(&client.name);
+        self.names.remove(&client.name);
         self.liveness.remove(id, client.rank());
         if client.is_counted() {
             self.owners.remove(&client.traps);
@@ -248,17 +161,8 @@ impl Clients {
         };
         if client.name != name {
             let former = std::mem::replace(&mut client.name, name.to_owned());
-            *self.names.entry(name.to_owned()).or_default() += 1;
-            self.drop_name(&former);
-        }
-    }
-
-    fn drop_name(&mut self, name: &str) {
-        if let Some(bearers) = self.names.get_mut(name) {
-            *bearers -= 1;
-            if *bearers == 0 {
-                self.names.remove(name);
-            }
+            self.names.add(name);
+            self.names.remove(&former);
         }
     }
 
@@ -443,38 +347,27 @@ impl Clients {
 
     /// Notes that `count` hits numbered from `first` have come, and says what is new in them.
     pub fn advance(&mut self, id: ClientId, first: u64, count: usize) -> Fresh {
-        let length = u64::try_from(count).unwrap_or(u64::MAX);
-        let last = first.saturating_add(length).saturating_sub(1);
         let Some(known) = self.get(id).map(|client| client.progress) else {
             return Fresh {
-                duplicates: 0,
                 gap: None,
-                up_to: last,
+                ..Fresh::of(0, first, count)
             };
         };
-        let next = known.saturating_add(1);
-        // Where a client begins is not known at first, so a first report has no gap before it.
-        let gap = (known > 0 && first > next).then(|| next..=first.saturating_sub(1));
-        let missing = gap.as_ref().map_or(0, |gap| gap.end() - gap.start() + 1);
-        let up_to = known.max(last);
+        let fresh = Fresh::of(known, first, count);
         self.change(id, |client| {
-            client.missing = client.missing.saturating_add(missing);
-            client.progress = up_to;
+            client.missing = client.missing.saturating_add(fresh.missing());
+            client.progress = fresh.up_to;
         });
-        let duplicates = next.saturating_sub(first).min(length);
-        Fresh {
-            duplicates: usize::try_from(duplicates).unwrap_or(count),
-            gap,
-            up_to,
-        }
+        fresh
     }
 
     /// What people call a client: with the beginning of its id while others bear its name as well.
     pub fn name(&self, id: ClientId) -> String {
         let name = self.bare_name(id);
-        match self.get(id).and_then(|client| self.names.get(&client.name)) {
-            Some(2..) => distinct_name(&name, id),
-            Some(_) | None => name,
+        if self.names.is_shared(&name) {
+            distinct_name(&name, id)
+        } else {
+            name
         }
     }
 

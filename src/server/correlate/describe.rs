@@ -90,8 +90,8 @@ fn stopped_on_purpose(incident: &Incident, clients: &Clients) -> bool {
 }
 
 /// Nothing legitimate uses a trap, so even one triple is a fact; that it is meant grows with the
-/// distinct traps that were touched, those of clients at one address counted once for each port. What decides beside them is how many detectors agree, so
-/// these are steps and not probabilities.
+/// distinct traps that were touched, those of clients at one address counted once for each port.
+/// What decides beside them is how many detectors agree, so these are steps and not probabilities.
 fn confidence(incident: &Incident) -> u8 {
     if incident.opened_by.is_about_health() {
         return 90;

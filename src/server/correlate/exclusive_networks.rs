@@ -1,11 +1,12 @@
 //! How many networks of sources each witness alone has reported within the hour.
 //!
-//! This is linear counting (Whang, Vander-Zanden and Taylor 1990) with a name in each cell instead of
-//! a bit. A network, an IPv4 /24 or an IPv6 /48, falls into one of 65,536 cells by its hash. The first
-//! witness that reports it has the cell; when another one reports a network that falls there, nobody has
-//! it any more. A count is never too high. With `n` networks of all witnesses within the hour it is too
-//! low by `n` / 65,536 of itself on average (6 % at 4,000), because two networks meet in a
-//! cell by chance. The hashes depend on a secret, so nobody can choose networks that meet.
+//! This is linear counting (Whang, Vander-Zanden and Taylor 1990) with a name in each cell instead
+//! of a bit. A network, an IPv4 /24 or an IPv6 /48, falls into one of 65,536 cells by its hash. The
+//! first witness that reports it has the cell; when another one reports a network that falls there,
+//! nobody has it any more. A count is never too high. With `n` networks of all witnesses within the
+//! hour it is too low by `n` / 65,536 of itself on average (6 % at 4,000), because two networks
+//! meet in a cell by chance. The hashes depend on a secret, so nobody can choose networks that
+//! meet.
 
 use std::net::IpAddr;
 

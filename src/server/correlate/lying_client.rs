@@ -4,14 +4,14 @@
 //! are no sign of that: anybody can connect a thousand times to a trap of an honest host. Sources
 //! that are made up are new to everybody else, and there must be many of them to be of use. So
 //! networks are counted, not hits: those that a witness alone reports within the hour
-//! ([`ExclusiveNetworks`]). It is found that reports [`MANY`] or more, and `factor` (10) times as many
-//! as all but one in ten reported in the hour before, and as itself on average over its past
+//! ([`ExclusiveNetworks`]). It is found that reports [`MANY`] or more, and `factor` (10) times as
+//! many as all but one in ten reported in the hour before, and as itself on average over its past
 //! day, and more than `share` (1/8) of all such networks.
 //!
-//! It may also be honest and under attack from as many networks. What it alone reports about sources
-//! first seen since the flood began is then low, until an hour after the last network that was too
-//! many ([`Doubt`]): at most two hours after the flood has ended, since counting begins anew with
-//! each hour.
+//! It may also be honest and under attack from as many networks. What it alone reports about
+//! sources first seen since the flood began is then low, until an hour after the last network that
+//! was too many ([`Doubt`]): at most two hours after the flood has ended, since counting begins
+//! anew with each hour.
 //!
 //! There must be eight witnesses that report anything: else there is nothing to compare it with.
 //! Hits that lie a day ahead, and numbers that leave a gap, are no sign of a lie: a clock that was
@@ -171,8 +171,8 @@ impl Reports {
         self.networks.clear();
     }
 
-    /// Averages over the past. An hour counts for no more than would have been believed, so that one
-    /// flood does not excuse the next one.
+    /// Averages over the past. An hour counts for no more than would have been believed, so that
+    /// one flood does not excuse the next one.
     fn learn(&mut self, alone: &[(Witness, f64)], passed: u64) {
         let kept = (0..passed).fold(1.0, |kept, _| kept * KEPT);
         self.past.values_mut().for_each(|past| *past *= kept);
@@ -185,7 +185,8 @@ impl Reports {
     }
 }
 
-/// What all but one in ten stayed below. At least one is left out, or a liar would be its own excuse.
+/// What all but one in ten stayed below. At least one is left out, or a liar would be its own
+/// excuse.
 fn usual(mut networks: Vec<f64>) -> f64 {
     networks.sort_unstable_by(f64::total_cmp);
     let above = networks.len().div_ceil(10);

@@ -1,11 +1,11 @@
 //! How much an incident matters.
 //!
 //! What was touched decides: one triple over and over is low, two clients or three ports are high.
-//! What was found may make it more: the first contact along a port that attackers move along is high
-//! by itself. Each of these raises it by a step: ten witnesses; a tenth of the fleet; a source on a
-//! host of the inside. Nothing on one witness's word is critical, and what is part of a flood that
-//! one alone reports is low ([`doubt`](crate::server::correlate::doubt)). A witness is an address:
-//! identities are free ([`witnesses`](crate::server::correlate::clients::witnesses)).
+//! What was found may make it more: the first contact along a port that attackers move along is
+//! high by itself. Each of these raises it by a step: ten witnesses; a tenth of the fleet; a source
+//! on a host of the inside. Nothing on one witness's word is critical, and what is part of a flood
+//! that one alone reports is low ([`doubt`](crate::server::correlate::doubt)). A witness is an
+//! address: identities are free ([`witnesses`](crate::server::correlate::clients::witnesses)).
 
 use crate::event::Timestamp;
 use crate::server::alert::{Detector, Severity};

@@ -3,13 +3,13 @@
 //! A client sends a heartbeat every `heartbeat` (30 s). It is silent after `missed` of them (3)
 //! did not come, and until it comes back. How long that is says the steady clock.
 //!
-//! Each silent client has an incident of its own, as long as there are few. Any more share one about
-//! the fleet, because then the network or the server is the likelier cause, and hundreds of alerts
-//! would hide it. That one counts exactly, and names those that are new in each message. Identities
-//! are free, so the places for incidents are dealt out: [`ALONE`] for each witness and [`IN_ALL`]
-//! for all clients that were there for a day or have reported a hit; and [`ALONE`] for all
-//! those that have only looked in. A client that said goodbye when it stopped is silent as well, with
-//! that in the alert's notes, and again [`ALONE`] places are for these.
+//! Each silent client has an incident of its own, as long as there are few. Any more share one
+//! about the fleet, because then the network or the server is the likelier cause, and hundreds of
+//! alerts would hide it. That one counts exactly, and names those that are new in each message.
+//! Identities are free, so the places for incidents are dealt out: [`ALONE`] for each witness and
+//! [`IN_ALL`] for all clients that were there for a day or have reported a hit; and [`ALONE`] for
+//! all those that have only looked in. A client that said goodbye when it stopped is silent as
+//! well, with that in the alert's notes, and again [`ALONE`] places are for these.
 //!
 //! If the server itself was suspended, everybody seems silent: a tick that comes later than a
 //! heartbeat after the one before it takes all clients as just heard from, but for those that were

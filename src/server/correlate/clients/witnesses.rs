@@ -1,9 +1,9 @@
 //! On whose word a hit rests.
 //!
-//! Identities are free: whoever owns a host can make as many as they like there. So all clients that
-//! come from one address (IPv6: one /64) are one witness, however many they are. Behind a NAT many
-//! hosts share an address. Where the settings name it (`nat`), a client that has been there for a
-//! day is a witness of its own, and all younger ones at one address are together one.
+//! Identities are free: whoever owns a host can make as many as they like there. So all clients
+//! that come from one address (IPv6: one /64) are one witness, however many they are. Behind a NAT
+//! many hosts share an address. Where the settings name it (`nat`), a client that has been there
+//! for a day is a witness of its own, and all younger ones at one address are together one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

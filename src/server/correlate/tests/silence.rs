@@ -192,8 +192,8 @@ fn the_count_of_the_silent_has_no_upper_bound_and_one_for_one_is_news() {
             .clone()
     };
     assert_eq!(last(&story).clients.count, 995);
-    // One comes back in the moment in which another falls silent: the number is the same as in the last
-    // message, the name is new.
+    // One comes back in the moment in which another falls silent: the number is the same as in the
+    // last message, the name is new.
     let later = start + 2000;
     story.engine.heard(passer_by(500), at(later));
     story.pass(later..later + 91, &[1]);
