@@ -47,7 +47,11 @@ fn alert(number: u64) -> AlertRecord {
     AlertRecord {
         number,
         incident: format!("INC{:05}", number / 2),
-        action: if number % 2 == 0 { "open" } else { "update" },
+        action: if number.is_multiple_of(2) {
+            "open"
+        } else {
+            "update"
+        },
         time: at(number),
         first_seen: at(number),
         last_seen: at(number),

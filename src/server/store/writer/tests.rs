@@ -142,7 +142,11 @@ fn alert(number: u64) -> Change {
     Change::Alert(AlertRecord {
         number,
         incident: format!("INC{number}"),
-        action: if number % 3 == 0 { "open" } else { "close" },
+        action: if number.is_multiple_of(3) {
+            "open"
+        } else {
+            "close"
+        },
         time: at(number),
         first_seen: at(number),
         last_seen: at(number),
