@@ -21,7 +21,7 @@ pub fn run(listener: &TcpListener, waker: Waker, permits: &Permits, context: &Ar
     let mut sessions = 0_u64;
     while !context.stop.is_requested() {
         match listener.accept() {
-            Ok(_) if context.stop.is_requested() => return,
+            _ if context.stop.is_requested() => return,
             Ok((socket, peer)) => {
                 context.metrics.connections.one();
                 start(socket, peer, sessions, permits, context);

@@ -113,15 +113,15 @@ impl TrapSet {
     fn start(&self, port: u16, listeners: Vec<TcpListener>, watch: &Watch) -> io::Result<Trap> {
         let stop = Stop::new();
         for listener in listeners {
+            let waker = Waker::new(&listener)?;
             let guard = Guard {
-                waker: Arc::new(Waker::new(&listener)?),
                 listener,
                 port,
                 stop: stop.clone(),
                 funnel: self.funnel.clone(),
                 metrics: Arc::clone(&self.metrics),
             };
-            drop(watch.spawn(&format!("trap-{port}"), move || guard.run())?);
+            drop(watch.spawn(&format!("trap-{port}"), move || guard.run(waker))?);
         }
         let follower = stop.clone();
         let with_the_process = self.stop.on_request(move || follower.request());
@@ -149,7 +149,6 @@ const QUEUE: u32 = 65_535;
 /// One listening socket and the thread on it.
 struct Guard {
     listener: TcpListener,
-    waker: Arc<Waker>,
     port: u16,
     stop: Stop,
     funnel: Funnel,
@@ -157,13 +156,13 @@ struct Guard {
 }
 
 impl Guard {
-    fn run(self) {
-        let waker = Arc::clone(&self.waker);
+    fn run(self, waker: Waker) {
         let _wake = self.stop.on_request(move || waker.wake());
         let seldom = Seldom::default();
         while !self.stop.is_requested() {
             match self.listener.accept() {
                 Ok((connection, peer)) => self.catch(connection, peer),
+                Err(_) if self.stop.is_requested() => break,
                 Err(error) => {
                     self.metrics.accept_errors.one();
                     if let Remedy::Wait(span) = remedy(&error) {
@@ -194,9 +193,6 @@ impl Guard {
 
     fn catch(&self, connection: TcpStream, peer: SocketAddr) {
         drop(connection);
-        if self.waker.is_own(peer) {
-            return;
-        }
         let now = Timestamp::from(clock::wall());
         self.funnel.put(Hit {
             first: now,
