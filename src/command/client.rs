@@ -9,7 +9,7 @@ use crate::cli::client::ClientArgs;
 use crate::client::identity::Identity;
 use crate::client::reporter::dial::Server;
 use crate::client::spool::{Found, Spool};
-use crate::client::{Client, ClientError, Credentials};
+use crate::client::{ClientError, Credentials, Opened};
 use crate::command::server::warn_of_expiry;
 use crate::command::{signals, state_folder};
 use crate::config::client::ClientSettings;
@@ -41,18 +41,19 @@ pub fn run(args: ClientArgs) -> Result<(), Failure> {
         secret,
         identity: Identity::keep(&folder)?,
     };
-    let spool = spool(&folder, &settings)?;
     let stop = Stop::new();
+    let spool_bytes = settings.spool_mib.bytes();
+    let opened = Opened::new(settings, credentials, stop.clone())?;
     // A client reads its settings once; a SIGHUP only must not end it.
     let _hang_up = signals::install(&stop)?;
-    Client::start(settings, credentials, spool, stop)?.run()?;
+    opened.start(spool(&folder, spool_bytes)?)?.run()?;
     drop(folder);
     Ok(())
 }
 
-/// Opens the spool, and says what was lost if it is damaged.
-pub fn spool(folder: &StateFolder, settings: &ClientSettings) -> Result<Spool, Failure> {
-    let opened = Spool::open(folder.path(), settings.spool_mib.bytes());
+/// Opens the spool, of at most so many bytes, and says what was lost if it is damaged.
+pub fn spool(folder: &StateFolder, bytes: u64) -> Result<Spool, Failure> {
+    let opened = Spool::open(folder.path(), bytes);
     let (spool, found) = opened.map_err(ClientError::Spool)?;
     if let Found::Damaged { kept, saved } = found {
         let kept = kept.display();

@@ -41,9 +41,10 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
         tls: tls.map(|served| served.config),
         secret: secret.map(|secret| SecretKey::derive(secret.bytes(), &server_id)),
     };
+    let listener = Server::listen(&settings)?;
     let stop = Stop::new();
     let hang_up = signals::install(&stop)?;
-    let server = Server::start(&settings, credentials, None, stop)?;
+    let server = Server::start(&settings, credentials, listener, None, stop)?;
     server.run(|| if hang_up.take() { reread(args) } else { None })?;
     drop(folder);
     Ok(())

@@ -11,7 +11,7 @@ use log::info;
 
 use crate::cli::StandaloneArgs;
 use crate::client::identity::Identity;
-use crate::client::{Client, ClientError, Credentials as ClientCredentials};
+use crate::client::{ClientError, Credentials as ClientCredentials, Opened};
 use crate::clock;
 use crate::command::cert::self_signed;
 use crate::command::client::{servers, spool};
@@ -114,7 +114,14 @@ impl Both {
             tls: Some(pair.served),
             secret: Some(SecretKey::derive(secret.bytes(), &server_id)),
         };
-        let server = Server::start(server_settings, credentials, observer, stop.clone())?;
+        let listener = Server::listen(server_settings)?;
+        let server = Server::start(
+            server_settings,
+            credentials,
+            listener,
+            observer,
+            stop.clone(),
+        )?;
         let address = server.address();
         client_settings.server = vec![Endpoint {
             host: address.ip().to_string(),
@@ -127,8 +134,9 @@ impl Both {
             identity: Identity::keep(folder)?,
         };
         let bind = client_settings.bind.clone();
-        let spool = spool(folder, &client_settings)?;
-        let client = Client::start(client_settings, credentials, spool, stop.clone())?;
+        let spool_bytes = client_settings.spool_mib.bytes();
+        let opened = Opened::new(client_settings, credentials, stop.clone())?;
+        let client = opened.start(spool(folder, spool_bytes)?)?;
         let ports = client.ports();
         let server = watched("server", stop, move || server.run(|| None))?;
         let client = watched("client", stop, move || client.run())?;

@@ -18,7 +18,7 @@ pub mod store;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -121,16 +121,21 @@ const STOP: Duration = Duration::from_millis(600);
 const SPARE_DESCRIPTORS: u64 = 64;
 
 impl Server {
-    /// Listens and begins to serve. Alerts go to standard output, and to `observer` if there is
-    /// one.
+    /// Listens where the settings say. Nothing is accepted before [`Self::start`].
+    pub fn listen(settings: &ServerSettings) -> Result<TcpListener, ServerError> {
+        let asked = settings.bind.0;
+        listen(asked).map_err(|error| ServerError::Bind(asked, error))
+    }
+
+    /// Begins to serve. Alerts go to standard output, and to `observer` if there is one.
     pub fn start(
         settings: &ServerSettings,
         credentials: Credentials,
+        listener: TcpListener,
         observer: Option<Sender<Arc<Issued>>>,
         stop: Stop,
     ) -> Result<Self, ServerError> {
         let asked = settings.bind.0;
-        let listener = listen(asked).map_err(|error| ServerError::Bind(asked, error))?;
         let address = listener
             .local_addr()
             .map_err(|error| ServerError::Bind(asked, error))?;
