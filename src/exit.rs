@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::database;
+use crate::sandbox::user::UserError;
 use crate::server::ServerError;
 use crate::server::store::StoreError;
 use crate::state::StateError;
@@ -95,6 +96,12 @@ impl From<ConfigError> for Failure {
             ConfigError::Unreadable(..) => failure.hint("check the path and its permissions"),
             ConfigError::Invalid(_) => failure,
         }
+    }
+}
+
+impl From<UserError> for Failure {
+    fn from(error: UserError) -> Self {
+        Self::new(Kind::Config, &error).hint(error.hint())
     }
 }
 

@@ -39,6 +39,7 @@ mod logging;
 mod metrics;
 mod net;
 mod replay;
+mod sandbox;
 mod sanitize;
 mod seldom;
 mod server;

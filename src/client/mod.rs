@@ -37,6 +37,7 @@ use crate::client::trap::set::{Outcome, TrapSet};
 use crate::clock;
 use crate::config::client::ClientSettings;
 use crate::config::secret::Secret;
+use crate::config::value::Endpoint;
 use crate::entropy;
 use crate::event::Timestamp;
 use crate::metrics::ClientMetrics;
@@ -147,6 +148,28 @@ impl Opened {
             metrics,
             stop,
         })
+    }
+
+    /// The trap ports, in ascending order.
+    pub fn ports(&self) -> Vec<u16> {
+        self.traps.open_ports().get()
+    }
+
+    /// The servers it will report to.
+    pub fn servers(&self) -> &[Endpoint] {
+        &self.settings.server
+    }
+
+    /// The ports that may have to be opened later: all that can be traps, if there is a rotation
+    /// or some could not be opened; else none.
+    pub fn later_ports(&self) -> Vec<u16> {
+        let open = self.traps.open_ports().get().len();
+        let missing = open < usize::from(draw::wanted(&self.settings));
+        if missing || draw::rotation(&self.settings).is_some() {
+            draw::eligible(&self.settings).collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Begins to take in what touches the traps, and to report it.

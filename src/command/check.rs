@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::{CheckArgs, Role};
-use crate::command::{client, print, server};
+use crate::command::{client, confine, print, server};
 use crate::config::client::ClientSettings;
 use crate::config::server::{ServerSettings, Tls};
 use crate::config::{ConfigError, file};
@@ -13,6 +13,7 @@ use crate::exit::{Failure, Kind};
 
 /// Checks the file that was named, or those in their default places.
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
+    confine::say_what_can_be();
     if let Some(path) = &args.config {
         let text =
             file::load(path).map_err(|error| ConfigError::Unreadable(path.clone(), error))?;
@@ -43,6 +44,7 @@ fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
         Role::Server => {
             let settings: ServerSettings = file::parse(text, path)?;
             settings.check()?;
+            confine::account(None, settings.user.as_ref())?;
             if let Some(pair) = settings.tls(Tls::IfConfigured)? {
                 server::serve(&pair)?;
             }
@@ -52,6 +54,7 @@ fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
         Role::Client => {
             let settings: ClientSettings = file::parse(text, path)?;
             settings.check()?;
+            confine::account(None, settings.user.as_ref())?;
             client::trusted(&settings)?;
             let _secret = settings.shared_secret()?;
             show(&settings, path, "client")

@@ -11,7 +11,7 @@ use crate::client::reporter::dial::Server;
 use crate::client::spool::{Found, Spool};
 use crate::client::{ClientError, Credentials, Opened};
 use crate::command::server::warn_of_expiry;
-use crate::command::{signals, state_folder};
+use crate::command::{confine, signals, state_folder};
 use crate::config::client::ClientSettings;
 use crate::config::{file, state};
 use crate::exit::{Failure, Kind};
@@ -24,13 +24,16 @@ pub const DEFAULT_CONFIG: &str = "/etc/vft/client.toml";
 
 /// Runs until told to stop.
 pub fn run(args: ClientArgs) -> Result<(), Failure> {
+    confine::harden()?;
     let (mut settings, file): (ClientSettings, _) =
         file::read(args.config(), Path::new(DEFAULT_CONFIG))?;
     if let Some(path) = file {
         info!("settings from {}", path.display());
     }
+    let typed_user = args.user().cloned();
     args.apply(&mut settings)?;
     settings.check()?;
+    let account = confine::account(typed_user.as_ref(), settings.user.as_ref())?;
     let secret = settings.shared_secret()?;
     let tls = trusted(&settings)?;
     let servers = servers(&settings)?;
@@ -44,6 +47,9 @@ pub fn run(args: ClientArgs) -> Result<(), Failure> {
     let stop = Stop::new();
     let spool_bytes = settings.spool_mib.bytes();
     let opened = Opened::new(settings, credentials, stop.clone())?;
+    let rules = confine::client(&folder, opened.servers(), opened.later_ports());
+    confine::enter(account.as_ref(), &folder, &rules)?;
+    confine::warn_of_root();
     // A client reads its settings once; a SIGHUP only must not end it.
     let _hang_up = signals::install(&stop)?;
     opened.start(spool(&folder, spool_bytes)?)?.run()?;

@@ -4,6 +4,7 @@ mod cert;
 mod check;
 mod client;
 mod completions;
+mod confine;
 mod evaluate;
 mod ports;
 mod progress;

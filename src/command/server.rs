@@ -6,7 +6,7 @@ use log::{error, info, warn};
 
 use crate::cli::server::ServerArgs;
 use crate::clock;
-use crate::command::{signals, state_folder};
+use crate::command::{confine, signals, state_folder};
 use crate::config::file;
 use crate::config::server::{CertAndKey, ServerSettings};
 use crate::config::state;
@@ -29,7 +29,9 @@ pub const HASHING: &str = "hashing";
 
 /// Runs until told to stop.
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
+    confine::harden()?;
     let settings = settings(args)?;
+    let account = confine::account(args.user(), settings.user.as_ref())?;
     let tls = served(args, &settings)?;
     let secret = settings.shared_secret()?;
     let folder = state_folder(&state::folder(settings.state_dir.as_deref()).join("server"))?;
@@ -42,6 +44,9 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
         secret: secret.map(|secret| SecretKey::derive(secret.bytes(), &server_id)),
     };
     let listener = Server::listen(&settings)?;
+    let file = args.config().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+    confine::enter(account.as_ref(), &folder, &confine::server(&folder, file))?;
+    confine::warn_of_root();
     let stop = Stop::new();
     let hang_up = signals::install(&stop)?;
     let server = Server::start(&settings, credentials, listener, None, stop)?;

@@ -104,6 +104,7 @@ pub const NAMES: &[&str] = &[
     "unauthenticated",
     "unauthenticated-per-address",
     "until",
+    "user",
     "weight",
     "window",
     "windows",

@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 use crate::config::detectors::Detectors;
 use crate::config::ports::PortList;
 use crate::config::secret::Secret;
+use crate::config::user::User;
 use crate::config::value::{Bind, DEFAULT_PORT, Mebibytes, Size, Span};
 
 /// Everything a server can be told.
@@ -30,6 +31,8 @@ pub struct ServerSettings {
     pub secret_file: Option<PathBuf>,
     /// Folder for what must outlive a restart.
     pub state_dir: Option<PathBuf>,
+    /// The user to become once everything is open, if root starts it; else it stays who it is.
+    pub user: Option<User>,
     /// How alerts are written to standard output.
     pub alert_format: Format,
     /// After so long, events, alerts and closed incidents are forgotten.
@@ -365,6 +368,7 @@ impl Default for ServerSettings {
             secret: None,
             secret_file: None,
             state_dir: None,
+            user: None,
             alert_format: Format::Text,
             keep: Span::seconds(YEAR),
             keep_mib: Mebibytes::new(8192),

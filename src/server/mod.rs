@@ -99,7 +99,6 @@ impl std::error::Error for ServerError {}
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
     context: Arc<Context>,
     sink: JoinHandle<()>,
     alerts: Arc<Mutex<Alerts>>,
@@ -185,7 +184,6 @@ impl Server {
         };
         info!("ready: listening on {address} ({protection})");
         Ok(Self {
-            address,
             context,
             sink,
             alerts: shared,
@@ -193,11 +191,6 @@ impl Server {
             keep: settings.keep.get(),
             watch,
         })
-    }
-
-    /// Where it listens.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Runs until told to stop; then lets sessions finish their exchange and says what is still

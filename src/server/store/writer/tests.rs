@@ -142,10 +142,9 @@ fn alert(number: u64) -> Change {
     Change::Alert(AlertRecord {
         number,
         incident: format!("INC{number}"),
-        action: if number.is_multiple_of(3) {
-            "open"
-        } else {
-            "close"
+        action: match number % 3 {
+            0 => "open",
+            _ => "close",
         },
         time: at(number),
         first_seen: at(number),
