@@ -31,6 +31,8 @@ pub struct Closed {
     pub grounds: Grounds,
     /// How often it had begun anew.
     pub recurrence: u32,
+    /// How many messages there were about it.
+    pub messages: u32,
 }
 
 /// What an incident rests on.
@@ -121,6 +123,7 @@ mod tests {
             severity: Severity::Low,
             grounds: Grounds::Numbers,
             recurrence: 0,
+            messages: 1,
         }
     }
 

@@ -280,10 +280,11 @@ impl Incidents {
     /// Closes an incident, if it is open.
     pub fn close(&mut self, key: Key, now: Timestamp, clients: &Clients, alerts: &mut Vec<Alert>) {
         if let Some(open) = self.open.remove(&key) {
-            let Open { incident, wake } = *open;
+            let Open { mut incident, wake } = *open;
             if let Some(wake) = wake {
                 self.timers.remove(&(wake, key));
             }
+            incident.messages = incident.messages.saturating_add(1);
             alerts.push(describe(&incident, Action::Close, now, clients));
             if matches!(key, Key::Scan(_)) {
                 self.scans -= 1;
@@ -298,6 +299,7 @@ impl Incidents {
                         severity,
                         grounds,
                         recurrence: incident.recurrence,
+                        messages: incident.messages,
                     },
                 );
             }
