@@ -38,6 +38,7 @@ pub mod fuzzing;
 mod logging;
 mod metrics;
 mod net;
+mod regular_file;
 mod replay;
 mod sandbox;
 mod sanitize;

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 
+use crate::regular_file;
+
 /// A folder that this process holds.
 #[derive(Debug)]
 pub struct StateFolder {
@@ -164,7 +166,7 @@ impl StateFolder {
 /// such file.
 pub fn kept<const N: usize>(folder: &Path, name: &str) -> Result<Option<[u8; N]>, StateError> {
     let path = folder.join(name);
-    let file = match File::open(&path) {
+    let file = match regular_file::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StateError::Unusable(path, error)),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::{CheckArgs, Role};
-use crate::command::{client, confine, print, server};
+use crate::command::{client, confine, doubts, print, server};
 use crate::config::client::ClientSettings;
 use crate::config::server::{ServerSettings, Tls};
 use crate::config::{ConfigError, file};
@@ -48,7 +48,8 @@ fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
             if let Some(pair) = settings.tls(Tls::IfConfigured)? {
                 server::serve(&pair)?;
             }
-            let _secret = settings.shared_secret()?;
+            doubts::warn_of_secret(settings.shared_secret()?.as_ref());
+            doubts::warn_of_muted(&settings);
             show(&settings, path, "server")
         }
         Role::Client => {
@@ -56,7 +57,7 @@ fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
             settings.check()?;
             confine::account(None, settings.user.as_ref())?;
             client::trusted(&settings)?;
-            let _secret = settings.shared_secret()?;
+            doubts::warn_of_secret(settings.shared_secret()?.as_ref());
             show(&settings, path, "client")
         }
     }

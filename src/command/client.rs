@@ -11,7 +11,7 @@ use crate::client::reporter::dial::Server;
 use crate::client::spool::{Found, Spool};
 use crate::client::{ClientError, Credentials, Opened};
 use crate::command::server::warn_of_expiry;
-use crate::command::{confine, signals, state_folder};
+use crate::command::{confine, doubts, signals, state_folder};
 use crate::config::client::ClientSettings;
 use crate::config::{file, state};
 use crate::exit::{Failure, Kind};
@@ -35,6 +35,7 @@ pub fn run(args: ClientArgs) -> Result<(), Failure> {
     settings.check()?;
     let account = confine::account(typed_user.as_ref(), settings.user.as_ref())?;
     let secret = settings.shared_secret()?;
+    doubts::warn_of_secret(secret.as_ref());
     let tls = trusted(&settings)?;
     let servers = servers(&settings)?;
     let folder = state_folder(&state::folder(settings.state_dir.as_deref()).join("client"))?;

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod completions;
 mod confine;
+mod doubts;
 mod evaluate;
 mod ports;
 mod progress;

@@ -6,7 +6,7 @@ use log::{error, info, warn};
 
 use crate::cli::server::ServerArgs;
 use crate::clock;
-use crate::command::{confine, signals, state_folder};
+use crate::command::{confine, doubts, signals, state_folder};
 use crate::config::file;
 use crate::config::server::{CertAndKey, ServerSettings};
 use crate::config::state;
@@ -34,6 +34,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let account = confine::account(args.user(), settings.user.as_ref())?;
     let tls = served(args, &settings)?;
     let secret = settings.shared_secret()?;
+    doubts::warn_of_secret(secret.as_ref());
     let folder = state_folder(&state::folder(settings.state_dir.as_deref()).join("server"))?;
     let server_id = folder.keep("id", entropy::random)?;
     let credentials = Credentials {
@@ -64,6 +65,7 @@ fn settings(args: &ServerArgs) -> Result<ServerSettings, Failure> {
     }
     args.apply(&mut settings)?;
     settings.check()?;
+    doubts::warn_of_muted(&settings);
     Ok(settings)
 }
 

@@ -18,7 +18,7 @@ use crate::command::cert::self_signed;
 use crate::command::client::{servers, spool};
 use crate::command::print;
 use crate::command::server::{DEFAULT_CONFIG, HASHING};
-use crate::command::{confine, signals, state_folder};
+use crate::command::{confine, doubts, signals, state_folder};
 use crate::config::client::ClientSettings;
 use crate::config::secret::Secret;
 use crate::config::server::ServerSettings;
@@ -56,6 +56,7 @@ pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
     let file = args.config.as_deref();
     let (mut server_settings, _): (ServerSettings, _) =
         file::read(file, Path::new(DEFAULT_CONFIG))?;
+    doubts::warn_of_muted(&server_settings);
     server_settings.bind = Bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     server_settings.alert_format = args.alert_format.unwrap_or(server_settings.alert_format);
     let mut client_settings = ClientSettings::default();

@@ -141,6 +141,19 @@ impl ClientSettings {
                 hint: "give each port one block, with the weight it should have",
             });
         }
+        self.check_traps()
+    }
+
+    /// Checks that there is somewhere to hold traps.
+    fn check_traps(&self) -> Result<(), ConfigError> {
+        let addresses: BTreeSet<_> = self.bind.iter().collect();
+        if addresses.len() < self.bind.len() {
+            return Err(ConfigError::Conflict {
+                culprit: "bind",
+                why: "an address stands in the list twice".to_owned(),
+                hint: "name each address once; a trap can be opened only once at each",
+            });
+        }
         let excluded = |port| {
             self.exclude_ports
                 .as_ref()

@@ -328,6 +328,16 @@ impl ServerSettings {
         Ok(())
     }
 
+    /// The networks of entries of the allow-list that mute everybody: all addresses, on all ports and
+    /// clients.
+    pub fn muted_altogether(&self) -> impl Iterator<Item = IpNet> {
+        let entries = self.allow.iter().filter(|entry| {
+            let is_limited = entry.ports.is_some() || !entry.clients.is_empty();
+            entry.network.0.prefix_len() == 0 && !is_limited
+        });
+        entries.map(|entry| entry.network.0)
+    }
+
     /// The secret, from wherever it was given; `None` if clients need none.
     pub fn shared_secret(&self) -> Result<Option<Secret>, ConfigError> {
         shared_secret(self.secret.as_ref(), self.secret_file.as_deref())

@@ -14,6 +14,7 @@ use rustix::thread::{
 };
 
 use crate::config::user::User;
+use crate::regular_file;
 
 /// Where local users are listed.
 const PASSWD: &str = "/etc/passwd";
@@ -95,7 +96,7 @@ impl UserError {
 impl Account {
     /// The account of this user; `None` if the process runs as that user already.
     pub fn find(user: &User) -> Result<Option<Self>, UserError> {
-        let account = match read_passwd() {
+        let account = match regular_file::read(Path::new(PASSWD), MAX_PASSWD) {
             Ok(passwd) => Self::in_passwd(user, &passwd),
             // A number needs no list, which a container may not have.
             Err(_) if user.uid().is_some() => None,
@@ -181,13 +182,6 @@ impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
-}
-
-fn read_passwd() -> io::Result<String> {
-    if fs::metadata(PASSWD)?.len() > MAX_PASSWD {
-        return Err(io::Error::other(format!("larger than {MAX_PASSWD} bytes")));
-    }
-    fs::read_to_string(PASSWD)
 }
 
 /// Opens a file without following a link, and without waiting for whoever is at its other end.
