@@ -238,3 +238,23 @@ fn a_user_who_is_not_there_is_named() {
         }
     }
 }
+
+#[test]
+fn a_check_says_what_this_kernel_can_confine() {
+    let sandbox = Sandbox::new();
+    sandbox.file("server.toml", "user = \"nobody\"\n");
+    let checked = sandbox.run(&["check", "--config", "server.toml"]);
+    assert_eq!(checked.code(), Some(0), "{}", checked.stderr);
+    assert!(
+        checked.stdout.contains("user = \"nobody\""),
+        "{}",
+        checked.stdout
+    );
+    let server = sandbox.server(&[]);
+    let said = server
+        .process
+        .wait_for_log(|line| line.contains("Landlock"));
+    let said = said.split_once("INFO  ").unwrap().1;
+    let what = said.split(": this process").next().unwrap();
+    assert!(checked.stderr.contains(what), "{}", checked.stderr);
+}

@@ -13,7 +13,12 @@ use crate::exit::{Failure, Kind};
 
 /// Checks the file that was named, or those in their default places.
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
+    files(args)?;
     confine::say_what_can_be();
+    Ok(())
+}
+
+fn files(args: &CheckArgs) -> Result<(), Failure> {
     if let Some(path) = &args.config {
         let text =
             file::load(path).map_err(|error| ConfigError::Unreadable(path.clone(), error))?;
@@ -44,7 +49,7 @@ fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
         Role::Server => {
             let settings: ServerSettings = file::parse(text, path)?;
             settings.check()?;
-            confine::account(None, settings.user.as_ref())?;
+            confine::check_user(settings.user.as_ref())?;
             if let Some(pair) = settings.tls(Tls::IfConfigured)? {
                 server::serve(&pair)?;
             }
@@ -55,7 +60,7 @@ fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
         Role::Client => {
             let settings: ClientSettings = file::parse(text, path)?;
             settings.check()?;
-            confine::account(None, settings.user.as_ref())?;
+            confine::check_user(settings.user.as_ref())?;
             client::trusted(&settings)?;
             doubts::warn_of_secret(settings.shared_secret()?.as_ref());
             show(&settings, path, "client")

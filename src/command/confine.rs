@@ -43,11 +43,19 @@ pub fn harden() -> Result<(), Failure> {
 /// The account to become: of the user who was typed, else of the one that the settings name. `None`
 /// if there is none, or if it is the one that runs this.
 pub fn account(typed: Option<&User>, user: Option<&User>) -> Result<Option<Account>, Failure> {
-    let find = |user: &User| Account::find(user).map_err(Failure::from);
+    let find = |user: &User| {
+        let account = Account::find(user)?;
+        Ok(account.is_another()?.then_some(account))
+    };
     if let Some(typed) = typed {
         return find(typed).map_err(Failure::of_the_command_line);
     }
     user.map_or(Ok(None), find)
+}
+
+/// Checks that there is the user that the settings name, whoever asks.
+pub fn check_user(user: Option<&User>) -> Result<(), Failure> {
+    user.map_or(Ok(()), |user| Ok(Account::find(user).map(drop)?))
 }
 
 /// What a server may still open: its state, and its settings, in case they are read anew.

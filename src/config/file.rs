@@ -248,6 +248,10 @@ mod tests {
             "secret = \"hunter2",
             "secret = hunter2",
             "secret=[\"hunter2\"]",
+            "secert = \"hunter2\"",
+            "Secret = \"hunter2\"",
+            "secret_ = \"hunter2\"",
+            "sceret = \"hunter2\"",
         ] {
             assert!(!error(text).contains("hunter2"), "{}", error(text));
         }

@@ -63,7 +63,7 @@ pub enum UserError {
     /// It is root itself.
     Root,
     /// Only root can become somebody else.
-    NotRoot(User),
+    NotRoot(Account),
 }
 
 impl fmt::Display for UserError {
@@ -94,8 +94,8 @@ impl UserError {
 }
 
 impl Account {
-    /// The account of this user; `None` if the process runs as that user already.
-    pub fn find(user: &User) -> Result<Option<Self>, UserError> {
+    /// The account of this user, who is not root.
+    pub fn find(user: &User) -> Result<Self, UserError> {
         let account = match regular_file::read(Path::new(PASSWD), MAX_PASSWD) {
             Ok(passwd) => Self::in_passwd(user, &passwd),
             // A number needs no list, which a container may not have.
@@ -108,13 +108,18 @@ impl Account {
         if account.uid.is_root() {
             return Err(UserError::Root);
         }
-        if account.uid == geteuid() {
-            return Ok(None);
+        Ok(account)
+    }
+
+    /// Whether there is somebody to become: not for a process that is the user's already.
+    pub fn is_another(&self) -> Result<bool, UserError> {
+        if self.uid == geteuid() {
+            Ok(false)
+        } else if is_root() {
+            Ok(true)
+        } else {
+            Err(UserError::NotRoot(self.clone()))
         }
-        if !geteuid().is_root() {
-            return Err(UserError::NotRoot(user.clone()));
-        }
-        Ok(Some(account))
     }
 
     fn new(name: String, uid: u32, gid: u32) -> Self {
