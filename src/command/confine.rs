@@ -67,7 +67,8 @@ pub fn server(folder: &StateFolder, settings: &Path) -> Rules {
     }
 }
 
-/// What a client may still open: its state, the ports that become traps later on, and the way to its servers.
+/// What a client may still open: its state, the ports that become traps later on, and the way to
+/// its servers.
 pub fn client(folder: &StateFolder, servers: &[Endpoint], later: Vec<u16>) -> Rules {
     let mut rules = Rules {
         write: vec![folder.path().to_owned()],

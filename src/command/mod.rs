@@ -6,6 +6,7 @@ mod client;
 mod completions;
 mod confine;
 mod doubts;
+mod drill;
 mod evaluate;
 mod ports;
 mod progress;

@@ -1,21 +1,18 @@
 //! `vft standalone`: server and client in one process, over TLS on loopback.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use log::info;
-use tempfile::TempDir;
+use crossbeam_channel::{Sender, bounded};
 
 use crate::cli::StandaloneArgs;
 use crate::client::identity::Identity;
 use crate::client::{ClientError, Credentials as ClientCredentials, Opened};
-use crate::clock;
 use crate::command::cert::self_signed;
 use crate::command::client::{servers, spool};
+use crate::command::drill::{self, Drill};
 use crate::command::print;
 use crate::command::server::{DEFAULT_CONFIG, HASHING};
 use crate::command::{confine, doubts, signals, state_folder};
@@ -38,9 +35,6 @@ use crate::wire::auth::SecretKey;
 /// Days the certificate for the way from client to server is valid; it is made anew at each start.
 const CERT_DAYS: u16 = 36_500;
 
-/// How long the drill waits for its alert.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 /// Alerts the drill can lag behind.
 const ALERTS: usize = 64;
 
@@ -49,7 +43,7 @@ pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
     confine::harden()?;
     let drill = args.drill.then(Drill::new).transpose()?;
     let home = match (&args.state_dir, &drill) {
-        (None, Some(drill)) => drill.scratch.path().to_owned(),
+        (None, Some(drill)) => drill.folder().to_owned(),
         (asked, _) => state::folder(asked.as_deref()),
     };
     let folder = state_folder(&home.join("standalone"))?;
@@ -75,42 +69,10 @@ pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
     let (observer, alerts) = bounded(ALERTS);
     let (bind, stop) = (opened.bind.clone(), opened.stop.clone());
     let both = opened.start(&folder, spool_bytes, Some(observer))?;
-    let outcome = touch(&both.ports, &bind, &alerts);
+    let outcome = drill::touch(&both.ports, &bind, &alerts);
     stop.request();
     both.join()?;
     outcome.and_then(|summary| print(&summary))
-}
-
-/// What only a drill has: a folder that goes with it.
-struct Drill {
-    scratch: TempDir,
-}
-
-impl Drill {
-    fn new() -> Result<Self, Failure> {
-        let scratch = scratch()?;
-        Ok(Self { scratch })
-    }
-
-    /// Lets it remove its folder and touch the traps as well.
-    fn allow(&self, mut rules: Rules, traps: &[u16]) -> Rules {
-        rules.write.push(self.scratch.path().to_owned());
-        rules
-            .clear
-            .extend(self.scratch.path().parent().map(Path::to_owned));
-        rules.connect.extend(traps);
-        rules
-    }
-}
-
-fn scratch() -> Result<TempDir, Failure> {
-    tempfile::tempdir().map_err(|error| {
-        Failure::new(
-            Kind::Runtime,
-            format!("cannot make a temporary folder: {error}"),
-        )
-        .hint("point TMPDIR at a folder you can write to")
-    })
 }
 
 /// Server and client with everything open, but no thread yet.
@@ -250,7 +212,7 @@ impl Pair {
     /// Makes the certificate. No file of it is left.
     fn make() -> Result<Self, Failure> {
         let made = self_signed(&[Ipv4Addr::LOCALHOST.to_string()], CERT_DAYS)?;
-        let folder = scratch()?;
+        let folder = drill::scratch()?;
         let (cert, key) = (
             folder.path().join("cert.pem"),
             folder.path().join("key.pem"),
@@ -267,49 +229,4 @@ impl Pair {
             trusted: trusting.config,
         })
     }
-}
-
-/// Touches every trap once over loopback and waits for the alert that says so.
-fn touch(
-    ports: &[u16],
-    bind: &[IpAddr],
-    alerts: &Receiver<Arc<Issued>>,
-) -> Result<String, Failure> {
-    let address = bind
-        .first()
-        .copied()
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let began = clock::monotonic();
-    // Three rounds, so that each port, too, is touched three times.
-    for _ in 0..3 {
-        for &port in ports {
-            let trap = SocketAddr::new(address, port);
-            TcpStream::connect_timeout(&trap, Duration::from_secs(2)).map_err(|error| {
-                Failure::new(
-                    Kind::Runtime,
-                    format!("the drill cannot reach its trap: {error}"),
-                )
-            })?;
-        }
-    }
-    let expected = u64::try_from(3 * ports.len()).unwrap_or(u64::MAX);
-    info!("drill: touched {} traps three times each", ports.len());
-    let deadline = began + PATIENCE;
-    let mut first = None;
-    while let Ok(issued) = alerts.recv_deadline(deadline) {
-        first.get_or_insert_with(|| clock::since(began));
-        if issued.alert.hits >= expected {
-            return Ok(format!(
-                "drill passed: {} traps touched {expected} times, first alert after {} ms, all \
-                 hits in the alert after {:.1} s\n",
-                ports.len(),
-                first.unwrap_or_default().as_millis(),
-                clock::since(began).as_secs_f64(),
-            ));
-        }
-    }
-    Err(
-        Failure::new(Kind::Runtime, "drill failed: the alert did not come")
-            .hint("run it again with -v and look for what went wrong on the way"),
-    )
 }

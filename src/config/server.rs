@@ -328,8 +328,8 @@ impl ServerSettings {
         Ok(())
     }
 
-    /// The networks of entries of the allow-list that mute everybody: all addresses, on all ports and
-    /// clients.
+    /// The networks of entries of the allow-list that mute everybody: all addresses, on all ports
+    /// and clients.
     pub fn muted_altogether(&self) -> impl Iterator<Item = IpNet> {
         let entries = self.allow.iter().filter(|entry| {
             let is_limited = entry.ports.is_some() || !entry.clients.is_empty();

@@ -139,7 +139,7 @@ impl Account {
         })
     }
 
-    /// Lets the user have a folder, what lies directly in it, and the folders that were made for it.
+    /// Lets the user have a folder, what lies directly in it, and the folders made for it.
     ///
     /// What is a link, has a second name or belongs to somebody else stays as it is: whoever owns
     /// the folder must not get by it what is not theirs.
