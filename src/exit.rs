@@ -8,12 +8,14 @@
 //! | 78 | the configuration makes no sense (`EX_CONFIG`) |
 
 use std::fmt::{self, Display};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::client::ClientError;
+use crate::client::spool::SpoolError;
 use crate::config::ConfigError;
 use crate::database;
+use crate::sandbox::user::UserError;
 use crate::server::ServerError;
 use crate::server::store::StoreError;
 use crate::state::StateError;
@@ -72,7 +74,7 @@ impl Failure {
             text.push('\n');
         }
         // Without standard error there is nobody to tell.
-        drop(std::io::stderr().write_all(text.as_bytes()));
+        drop(io::stderr().write_all(text.as_bytes()));
         ExitCode::from(match self.kind {
             Kind::Runtime => 1,
             Kind::Usage => 2,
@@ -92,9 +94,18 @@ impl From<ConfigError> for Failure {
         let failure = Self::new(Kind::Config, &error);
         match error {
             ConfigError::Conflict { hint, .. } => failure.hint(hint),
+            ConfigError::Unreadable(_, error) if error.kind() == io::ErrorKind::InvalidData => {
+                failure.hint("save it as UTF-8 text")
+            }
             ConfigError::Unreadable(..) => failure.hint("check the path and its permissions"),
             ConfigError::Invalid(_) => failure,
         }
+    }
+}
+
+impl From<UserError> for Failure {
+    fn from(error: UserError) -> Self {
+        Self::new(Kind::Config, &error).hint(error.hint())
     }
 }
 
@@ -137,6 +148,9 @@ impl From<ServerError> for Failure {
             }
             ServerError::Bind(..) => failure
                 .hint("see who holds the port with `ss -ltnp`, or listen elsewhere with --bind"),
+            ServerError::Store(StoreError::Later(..)) => {
+                failure.hint("use the release that has written it, or a later one")
+            }
             ServerError::Store(_) => failure.hint(
                 "see that the state folder is writable and its disk is not full, or name another \
                  with --state-dir",
@@ -155,6 +169,9 @@ impl From<ClientError> for Failure {
                 "grant CAP_NET_BIND_SERVICE, or name free ports from 1024 up with --ports; \
                  `vft ports` shows which are free here",
             ),
+            ClientError::Spool(SpoolError::Later(..)) => {
+                failure.hint("use the release that has written it, or a later one")
+            }
             ClientError::Spool(_) => failure.hint(
                 "see that the state folder is writable and its disk is not full, or name another \
                  with --state-dir",

@@ -7,12 +7,15 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
+
+use crate::regular_file;
 
 /// A folder that this process holds.
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
+    made: Vec<PathBuf>,
     exposure: Exposure,
     _lock: File,
 }
@@ -74,6 +77,7 @@ impl StateFolder {
     /// Makes the folder if there is none, readable by this user only, and takes hold of it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let unusable = |error| StateError::Unusable(path.to_owned(), error);
+        let made = missing(path);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -82,6 +86,7 @@ impl StateFolder {
         // Said now, because a database would only say later that it cannot be opened.
         access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| unusable(error.into()))?;
         let exposure = close(path).map_err(unusable)?;
+        close_files(path).map_err(unusable)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -96,6 +101,7 @@ impl StateFolder {
         }
         Ok(Self {
             path: path.to_owned(),
+            made,
             exposure,
             _lock: lock,
         })
@@ -104,6 +110,16 @@ impl StateFolder {
     /// Whether others could get into it.
     pub const fn exposure(&self) -> Exposure {
         self.exposure
+    }
+
+    /// The folders that were made for it, itself among them.
+    pub fn made(&self) -> &[PathBuf] {
+        &self.made
+    }
+
+    /// Whether it can be used by the user that this process has become since.
+    pub fn is_usable(&self) -> io::Result<()> {
+        Ok(access(&self.path, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
     /// Where it is.
@@ -150,7 +166,7 @@ impl StateFolder {
 /// such file.
 pub fn kept<const N: usize>(folder: &Path, name: &str) -> Result<Option<[u8; N]>, StateError> {
     let path = folder.join(name);
-    let file = match File::open(&path) {
+    let file = match regular_file::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StateError::Unusable(path, error)),
@@ -162,6 +178,33 @@ pub fn kept<const N: usize>(folder: &Path, name: &str) -> Result<Option<[u8; N]>
         .map_err(|_| StateError::Damaged(path.clone()))?;
     let bytes = from_hex(text.trim_end());
     bytes.map(Some).ok_or(StateError::Damaged(path))
+}
+
+/// The folders on the way to `path`, itself included, that are not there.
+fn missing(path: &Path) -> Vec<PathBuf> {
+    path.ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .map(Path::to_owned)
+        .collect()
+}
+
+/// Makes the files in a folder their owner's alone: databases have had the process's umask once,
+/// and a copy keeps what it finds. What belongs to somebody else stays as it is.
+fn close_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        // Not through a link, and without waiting at a pipe.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(entry?.path());
+        let Ok(file) = opened else { continue };
+        let metadata = file.metadata()?;
+        if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+            drop(file.set_permissions(Permissions::from_mode(0o600)));
+        }
+    }
+    Ok(())
 }
 
 /// Makes a folder its owner's alone.
@@ -217,6 +260,26 @@ mod tests {
             let folder = StateFolder::open(&path).unwrap();
             assert_eq!(folder.exposure(), Exposure::None);
         }
+    }
+
+    #[test]
+    fn files_that_were_open_to_others_are_closed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a");
+        drop(StateFolder::open(&path).unwrap());
+        let foreign = parent.path().join("foreign");
+        fs::write(&foreign, "").unwrap();
+        std::os::unix::fs::symlink(&foreign, path.join("link")).unwrap();
+        for name in ["store.db", "store.db-wal"] {
+            fs::write(path.join(name), "").unwrap();
+        }
+        let all = ["a/store.db", "a/store.db-wal", "foreign"].map(|name| parent.path().join(name));
+        for file in &all {
+            fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+        }
+        drop(StateFolder::open(&path).unwrap());
+        let modes = all.map(|file| fs::metadata(file).unwrap().permissions().mode() & 0o777);
+        assert_eq!(modes, [0o600, 0o600, 0o644]);
     }
 
     #[test]

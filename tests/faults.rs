@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -326,7 +326,7 @@ fn report_of(events: &[Event]) -> Report {
 fn known(incidents: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     let timeless = |(id, mut alert): (String, Value)| {
         let fields = alert.as_object_mut().unwrap();
-        for field in ["time", "action", "notes"] {
+        for field in ["time", "action", "message", "notes"] {
             fields.remove(field).unwrap();
         }
         (id, alert)
@@ -336,6 +336,31 @@ fn known(incidents: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
         .filter(|(_, alert)| alert["detector"] != "degraded")
         .map(timeless)
         .collect()
+}
+
+/// Holds that each message has an id of its own, and that one that was said again had the same.
+fn check_message_ids(spoken: &[String], stored: &[String]) {
+    let parsed = |line: &String| -> Value { serde_json::from_str(line).unwrap() };
+    let id = |alert: &Value| alert["message"].as_str().unwrap().to_owned();
+    let of_stored: BTreeSet<_> = stored.iter().map(|line| id(&parsed(line))).collect();
+    assert_eq!(of_stored.len(), stored.len(), "two messages have one id");
+    let (mut said_of, mut id_of) = (BTreeMap::new(), BTreeMap::new());
+    for mut alert in spoken.iter().map(parsed) {
+        let id = id(&alert);
+        // By the time it is said again there may be more hits.
+        let said = ["incident", "action", "recurrence"].map(|name| alert[name].clone());
+        assert_eq!(
+            *said_of.entry(id.clone()).or_insert_with(|| said.clone()),
+            said,
+            "{id}"
+        );
+        for field in ["time", "message"] {
+            alert.as_object_mut().unwrap().remove(field).unwrap();
+        }
+        let whole = alert.to_string();
+        assert_eq!(*id_of.entry(whole).or_insert_with(|| id.clone()), id);
+    }
+    println!("{} messages, {} lines", said_of.len(), spoken.len());
 }
 
 #[test]
@@ -359,6 +384,7 @@ fn hits_are_stored_once_and_alerted_of_alike_whatever_is_killed_stopped_or_cut()
     for alert in &stored.alerts {
         assert!(spoken.contains(alert), "never said: {alert}");
     }
+    check_message_ids(&spoken, &stored.alerts);
     let calm = undisturbed(&fleet.sandbox, &stored.events);
     assert_eq!(known(stored.incidents), known(calm.incidents));
 }

@@ -228,6 +228,8 @@ fn alerts_as_json() {
         let line = replaced(line, "\"time\":\"", "\"", time);
         let line = replaced(&line, "\"first_seen\":\"", "\"", since);
         let line = replaced(&line, "\"incident\":\"", "\"", |_| "<id>".to_owned());
+        let number = |id: &str| format!("<id>-{}", id.split_once('-').unwrap().1);
+        let line = replaced(&line, "\"message\":\"", "\"", number);
         settled += &replaced(&line, "\"last_seen\":\"", "\"", since);
         settled.push('\n');
     }

@@ -1,4 +1,8 @@
+use std::fs;
 use std::net::TcpListener;
+
+use rusqlite::Connection;
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::harness::process::Finished;
 use crate::harness::{Sandbox, has};
@@ -88,7 +92,7 @@ fn files_that_are_no_certificate_and_key_are_named() {
 fn a_key_that_does_not_fit_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.run(&["cert", "--name", "127.0.0.1"]);
-    std::fs::create_dir(sandbox.path("other")).unwrap();
+    fs::create_dir(sandbox.path("other")).unwrap();
     sandbox.run(&["cert", "--name", "127.0.0.1", "--out", "other"]);
     let server = sandbox.run(&["server", "--cert", "cert.pem", "--key", "other/key.pem"]);
     assert_fails(
@@ -307,4 +311,120 @@ fn a_pipe_that_is_closed_is_no_failure() {
         "{}",
         finished.stdout
     );
+}
+
+#[test]
+fn an_address_for_traps_that_is_given_twice_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "client.toml",
+        "bind = [\"127.0.0.9\", \"127.0.0.8\", \"127.0.0.9\"]\n",
+    );
+    let says = ["bind: an address stands in the list twice"];
+    for arguments in [&["check", "--config"][..], &["client", "--config"]] {
+        let finished = sandbox.run(&[arguments, &["client.toml"]].concat());
+        assert_fails(&finished, 78, &says);
+    }
+}
+
+#[test]
+fn a_secret_that_can_be_guessed_is_warned_of_and_not_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.file("vft.toml", "secret = \"Hunter2Secret\"\n");
+    for role in ["server", "client"] {
+        let checked = sandbox.run(&["check", "--config", "vft.toml", "--role", role]);
+        assert_fails(&checked, 0, &["WARN  the secret can be guessed: "]);
+        assert!(!checked.stderr.contains("Hunter2"), "{}", checked.stderr);
+        let process = sandbox.start(
+            &[
+                role,
+                "--config",
+                "vft.toml",
+                "--bind",
+                BINDS[usize::from(role == "client")],
+            ],
+            &[("VFT_PORTS", "20022")],
+        );
+        process.wait_for_log(|line| line.contains("WARN  the secret can be guessed: "));
+        process.wait_for_log(|line| line.contains("ready: "));
+        assert!(!process.stop().stderr.contains("Hunter2"));
+    }
+    let good = sandbox.file("secret", "qL0vG8JbX2mZpT5sN7yRcW3k\n");
+    sandbox.file("vft.toml", &format!("secret-file = {good:?}\n"));
+    let checked = sandbox.run(&["check", "--config", "vft.toml"]);
+    assert!(!checked.stderr.contains("WARN"), "{}", checked.stderr);
+}
+
+/// Where a server listens, and where a client's traps are.
+const BINDS: [&str; 2] = ["127.0.0.1:0", "127.66.0.1"];
+
+#[test]
+fn an_entry_that_mutes_everybody_is_warned_of() {
+    let sandbox = Sandbox::new();
+    let check = |entry: &str| {
+        sandbox.file("server.toml", &format!("[[allow]]\nnetwork = {entry}\n"));
+        sandbox.run(&["check", "--config", "server.toml"])
+    };
+    let warning = "mutes every source of IPv";
+    for entry in ["\"0.0.0.0/0\"", "\"::/0\"\nreason = \"none\""] {
+        assert_fails(&check(entry), 0, &[warning]);
+    }
+    for entry in [
+        "\"10.0.0.0/8\"",
+        "\"0.0.0.0/0\"\nports = \"22\"",
+        "\"::/0\"\nclients = [\"web-7\"]",
+    ] {
+        let checked = check(entry);
+        assert_fails(&checked, 0, &[]);
+        assert!(!checked.stderr.contains(warning), "{}", checked.stderr);
+    }
+}
+
+#[test]
+fn a_settings_file_that_is_no_text_is_not_a_matter_of_permissions() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("server.toml"), b"keep = \"\xff\"\n").unwrap();
+    let finished = sandbox.run(&["server", "--config", "server.toml"]);
+    assert_fails(
+        &finished,
+        78,
+        &["valid UTF-8", "hint: save it as UTF-8 text"],
+    );
+    assert!(
+        !finished.stderr.contains("permission"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_holds_no_start_up() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("state/server")).unwrap();
+    for (pipe, code) in [("settings", 78), ("state/server/id", 1)] {
+        let path = sandbox.path(pipe);
+        mkfifoat(CWD, &path, Mode::RWXU).unwrap();
+        let config: &[&str] = match code {
+            78 => &["--config", "settings"],
+            _ => &["--state-dir", "state"],
+        };
+        let finished = sandbox.run(&[&["server", "--bind", "127.0.0.1:0"], config].concat());
+        assert_fails(&finished, code, &["it is not a regular file", pipe]);
+    }
+}
+
+#[test]
+fn a_database_of_a_later_release_is_not_a_matter_of_room() {
+    let sandbox = Sandbox::new();
+    for (role, file) in [("server", "store.db"), ("client", "spool.db")] {
+        fs::create_dir_all(sandbox.path("state").join(role)).unwrap();
+        let database = Connection::open(sandbox.path("state").join(role).join(file)).unwrap();
+        database.pragma_update(None, "user_version", 99).unwrap();
+        drop(database);
+        let arguments = [role, "--bind", BINDS[usize::from(role == "client")]];
+        let arguments = [&arguments[..], &["--state-dir", "state"]].concat();
+        let finished = sandbox.start(&arguments, &[("VFT_COUNT", "1")]).finish();
+        let hint = "hint: use the release that has written it, or a later one";
+        assert_fails(&finished, 1, &["later", hint]);
+    }
 }

@@ -27,6 +27,9 @@ mod endurance;
 /// Detectors measured on fleets that are made up.
 mod evaluate;
 
+/// What a process gives up once everything is open.
+mod privileges;
+
 /// What traps see, whatever the peer does.
 mod traps;
 

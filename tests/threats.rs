@@ -112,15 +112,32 @@ fn what_is_on_disk_is_for_its_owner_alone() {
     for file in [
         "server-state/server/id",
         "server-state/server/hashing",
+        "server-state/server/store.db",
+        "server-state/server/store.db-wal",
+        "server-state/server/store.db-shm",
         "client-state-0/client/identity",
+        "client-state-0/client/spool.db",
+        "client-state-0/client/spool.db-wal",
+        "client-state-0/client/spool.db-shm",
     ] {
         assert_eq!(mode(file), 0o600, "{file}");
     }
     server.process.stop();
     let folder = sandbox.path("server-state/server");
     std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    // As databases were made once.
+    for file in ["store.db", "store.db-wal", "store.db-shm"] {
+        std::fs::set_permissions(folder.join(file), Permissions::from_mode(0o644)).unwrap();
+    }
     let server = sandbox.server(&[]);
     assert_eq!(mode("server-state/server"), 0o700);
+    for file in ["store.db", "store.db-wal", "store.db-shm"] {
+        assert_eq!(
+            mode(&format!("server-state/server/{file}")),
+            0o600,
+            "{file}"
+        );
+    }
     let log = server.process.stop().stderr;
     assert!(log.contains("was open to others (mode 755)"), "{log}");
 }

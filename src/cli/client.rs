@@ -9,6 +9,7 @@ use crate::cli::secret::SecretArgs;
 use crate::config::ConfigError;
 use crate::config::client::{ClientSettings, TrapCount};
 use crate::config::ports::PortList;
+use crate::config::user::User;
 use crate::config::value::{Endpoint, Span};
 
 /// Examples below the help.
@@ -48,6 +49,9 @@ pub struct ClientArgs {
     /// ~/.local/state/vft]
     #[arg(long, value_name = "DIR", env = "VFT_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// User to become once everything is open, if root starts it, by name or number
+    #[arg(long, value_name = "USER", env = "VFT_USER")]
+    user: Option<User>,
     /// Settings file [default: /etc/vft/client.toml if there is one]
     #[arg(long, value_name = "FILE", env = "VFT_CONFIG")]
     config: Option<PathBuf>,
@@ -107,6 +111,11 @@ impl TrapArgs {
 }
 
 impl ClientArgs {
+    /// The user that was named on the command line.
+    pub const fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
     /// The settings file that was named.
     pub fn config(&self) -> Option<&Path> {
         self.config.as_deref()
@@ -123,6 +132,7 @@ impl ClientArgs {
         settings.server_name = self.server_name.or_else(|| settings.server_name.take());
         settings.name = self.name.or_else(|| settings.name.take());
         settings.state_dir = self.state_dir.or_else(|| settings.state_dir.take());
+        settings.user = self.user.or_else(|| settings.user.take());
         self.traps.apply(settings);
         Ok(())
     }

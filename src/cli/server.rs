@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::secret::SecretArgs;
 use crate::config::ConfigError;
 use crate::config::server::{Format, ServerSettings, Tls};
+use crate::config::user::User;
 use crate::config::value::Bind;
 
 /// Examples below the help.
@@ -40,12 +41,20 @@ pub struct ServerArgs {
     /// ~/.local/state/vft]
     #[arg(long, value_name = "DIR", env = "VFT_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// User to become once everything is open, if root starts it, by name or number
+    #[arg(long, value_name = "USER", env = "VFT_USER")]
+    user: Option<User>,
     /// Settings file [default: /etc/vft/server.toml if there is one]
     #[arg(long, value_name = "FILE", env = "VFT_CONFIG")]
     config: Option<PathBuf>,
 }
 
 impl ServerArgs {
+    /// The user that was named on the command line.
+    pub const fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
     /// The settings file that was named.
     pub fn config(&self) -> Option<&Path> {
         self.config.as_deref()
@@ -69,6 +78,9 @@ impl ServerArgs {
     pub fn apply(&self, settings: &mut ServerSettings) -> Result<(), ConfigError> {
         if let Some(bind) = self.bind {
             settings.bind = bind;
+        }
+        if self.user.is_some() {
+            settings.user.clone_from(&self.user);
         }
         if let Some(format) = self.alert_format {
             settings.alert_format = format;

@@ -31,12 +31,13 @@ use crate::client::reporter::session::Status;
 use crate::client::reporter::{Answered, Reporter};
 use crate::client::spool::{Spool, SpoolError};
 use crate::client::trap::choice;
-use crate::client::trap::funnel::{self, funnel};
+use crate::client::trap::draw;
+use crate::client::trap::funnel::{self, Spout, funnel};
 use crate::client::trap::set::{Outcome, TrapSet};
 use crate::clock;
 use crate::config::client::ClientSettings;
 use crate::config::secret::Secret;
-use crate::config::value::Span;
+use crate::config::value::Endpoint;
 use crate::entropy;
 use crate::event::Timestamp;
 use crate::metrics::ClientMetrics;
@@ -93,7 +94,19 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// A client whose traps are open.
+/// A client whose traps are open, but have no threads yet, so that what holds for the process can
+/// still be settled.
+#[derive(Debug)]
+pub struct Opened {
+    settings: ClientSettings,
+    credentials: Credentials,
+    traps: TrapSet,
+    spout: Spout,
+    metrics: Arc<ClientMetrics>,
+    stop: Stop,
+}
+
+/// A client that reports what touches its traps.
 #[derive(Debug)]
 pub struct Client {
     settings: ClientSettings,
@@ -115,54 +128,84 @@ const RETRY: Duration = Duration::from_secs(3600);
 const GATHER: &str = "gather";
 const REPORT: &str = "report";
 
-impl Client {
-    /// Opens the traps and begins to report. `settings` must have passed their check.
-    pub fn start(
+impl Opened {
+    /// Opens the traps. `settings` must have passed their check.
+    pub fn new(
         settings: ClientSettings,
         credentials: Credentials,
-        spool: Spool,
         stop: Stop,
     ) -> Result<Self, ClientError> {
         let metrics = Arc::new(ClientMetrics::default());
-        let sockets = usize::from(wanted(&settings)) * settings.bind.len().max(1);
-        // Twice, because at a rotation both the old traps and the new ones are there.
-        let watch = Watch::new(2 * sockets + 64);
         let (funnel, spout) = funnel(funnel::CAPACITY, Arc::clone(&metrics));
-        let backlog = Backlog::new(spool, Arc::clone(&metrics));
-        let backlog = Arc::new(backlog.map_err(ClientError::Spool)?);
-        let seed = *credentials.identity.seed();
-        let traps = TrapSet::new(
-            settings.bind.clone(),
-            funnel,
-            Arc::clone(&metrics),
-            stop.clone(),
-        );
-        let status = Status {
-            started: clock::monotonic(),
-            traps: traps.open_ports().clone(),
-            traps_wanted: wanted(&settings),
-            metrics: Arc::clone(&metrics),
-        };
-        let backlog_in = Arc::clone(&backlog);
-        let mut client = Self {
+        let addresses = settings.bind.clone();
+        let mut traps = TrapSet::new(addresses, funnel, Arc::clone(&metrics), stop.clone());
+        draw_traps(&mut traps, &settings, credentials.identity.seed())?;
+        Ok(Self {
             settings,
-            seed,
+            credentials,
             traps,
-            watch,
-            stop,
+            spout,
             metrics,
-            backlog,
-        };
-        client.draw_traps()?;
-        let stop = client.stop.clone();
-        client
-            .watch
-            .spawn(GATHER, move || gather::run(&spout, &backlog_in, &stop))
-            .map_err(ClientError::Thread)?;
-        client.start_reporting(credentials, status)?;
-        Ok(client)
+            stop,
+        })
     }
 
+    /// The trap ports, in ascending order.
+    pub fn ports(&self) -> Vec<u16> {
+        self.traps.open_ports().get()
+    }
+
+    /// The servers it will report to.
+    pub fn servers(&self) -> &[Endpoint] {
+        &self.settings.server
+    }
+
+    /// The ports that may have to be opened later: all that can be traps, if there is a rotation
+    /// or some could not be opened; else none.
+    pub fn later_ports(&self) -> Vec<u16> {
+        let open = self.traps.open_ports().get().len();
+        let missing = open < usize::from(draw::wanted(&self.settings));
+        if missing || draw::rotation(&self.settings).is_some() {
+            draw::eligible(&self.settings).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Begins to take in what touches the traps, and to report it.
+    pub fn start(self, spool: Spool) -> Result<Client, ClientError> {
+        let Self {
+            settings,
+            credentials,
+            traps,
+            spout,
+            metrics,
+            stop,
+        } = self;
+        let backlog = Backlog::new(spool, Arc::clone(&metrics)).map_err(ClientError::Spool)?;
+        let sockets = usize::from(draw::wanted(&settings)) * settings.bind.len().max(1);
+        let mut client = Client {
+            seed: *credentials.identity.seed(),
+            settings,
+            traps,
+            // Twice, because at a rotation both the old traps and the new ones are there.
+            watch: Watch::new(2 * sockets + 64),
+            stop,
+            metrics,
+            backlog: Arc::new(backlog),
+        };
+        client.guard_traps()?;
+        let (backlog, stop) = (Arc::clone(&client.backlog), client.stop.clone());
+        client
+            .watch
+            .spawn(GATHER, move || gather::run(&spout, &backlog, &stop))
+            .map_err(ClientError::Thread)?;
+        client.start_reporting(credentials)?;
+        Ok(client)
+    }
+}
+
+impl Client {
     /// The trap ports, in ascending order.
     pub fn ports(&self) -> Vec<u16> {
         self.traps.open_ports().get()
@@ -205,30 +248,20 @@ impl Client {
         Ok(())
     }
 
+    /// Opens the traps of this period, and closes the others.
     fn draw_traps(&mut self) -> Result<(), ClientError> {
-        let settings = &self.settings;
-        let now = Timestamp::from(clock::wall());
-        let period = choice::period(now, settings.rotate.map(Span::get));
-        let order = match &settings.ports {
-            Some(ports) => ports.iter().collect(),
-            None => choice::order(&settings.candidates, &self.seed, period),
-        };
-        let order = order
-            .into_iter()
-            .filter(|port| !is_excluded(settings, *port));
-        let wanted = usize::from(wanted(settings));
         let before = self.ports();
-        let outcome = self
-            .traps
-            .hold(order, wanted, &self.watch)
-            .map_err(ClientError::Thread)?;
-        let ports = self.ports();
-        if ports.is_empty() {
-            return Err(ClientError::NoTraps(outcome));
-        }
-        if ports == before {
+        draw_traps(&mut self.traps, &self.settings, &self.seed)?;
+        if self.ports() == before {
             return Ok(());
         }
+        self.guard_traps()
+    }
+
+    /// Gives new traps their threads, and says which ports are traps now.
+    fn guard_traps(&mut self) -> Result<(), ClientError> {
+        self.traps.guard(&self.watch).map_err(ClientError::Thread)?;
+        let (ports, wanted) = (self.ports(), usize::from(draw::wanted(&self.settings)));
         if ports.len() < wanted {
             warn!(
                 "{} of {wanted} traps are open; going on with these",
@@ -244,20 +277,21 @@ impl Client {
     /// How long to the next time the traps are drawn: at a rotation, and every hour in case a
     /// port that was taken has become free.
     fn until_rotation(&self) -> Duration {
-        let rotates = self
-            .settings
-            .rotate
-            .filter(|_| self.settings.ports.is_none());
         let now = Timestamp::from(clock::wall());
-        rotates.map_or(RETRY, |every| {
-            choice::until_next(now, every.get()).min(RETRY)
-        })
+        draw::rotation(&self.settings)
+            .map_or(RETRY, |every| choice::until_next(now, every).min(RETRY))
     }
 
-    fn start_reporting(&self, credentials: Credentials, status: Status) -> Result<(), ClientError> {
+    fn start_reporting(&self, credentials: Credentials) -> Result<(), ClientError> {
         if credentials.tls.is_none() {
             warn_of_plain();
         }
+        let status = Status {
+            started: clock::monotonic(),
+            traps: self.traps.open_ports().clone(),
+            traps_wanted: draw::wanted(&self.settings),
+            metrics: Arc::clone(&self.metrics),
+        };
         let name = self.settings.name.clone().unwrap_or_else(host::name);
         let me = Me {
             name,
@@ -281,24 +315,16 @@ impl Client {
     }
 }
 
-fn wanted(settings: &ClientSettings) -> u16 {
-    match &settings.ports {
-        Some(ports) => {
-            let left = ports
-                .iter()
-                .filter(|port| !is_excluded(settings, *port))
-                .count();
-            u16::try_from(left).unwrap_or(u16::MAX)
-        }
-        None => settings.count.get(),
+fn draw_traps(
+    traps: &mut TrapSet,
+    settings: &ClientSettings,
+    seed: &[u8; 32],
+) -> Result<(), ClientError> {
+    let outcome = draw::draw(traps, settings, seed, clock::wall().into());
+    if traps.open_ports().get().is_empty() {
+        return Err(ClientError::NoTraps(outcome));
     }
-}
-
-fn is_excluded(settings: &ClientSettings, port: u16) -> bool {
-    settings
-        .exclude_ports
-        .as_ref()
-        .is_some_and(|excluded| excluded.contains(port))
+    Ok(())
 }
 
 fn is_vital(thread: &str) -> bool {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::{CheckArgs, Role};
-use crate::command::{client, print, server};
+use crate::command::{client, confine, doubts, print, server};
 use crate::config::client::ClientSettings;
 use crate::config::server::{ServerSettings, Tls};
 use crate::config::{ConfigError, file};
@@ -13,6 +13,12 @@ use crate::exit::{Failure, Kind};
 
 /// Checks the file that was named, or those in their default places.
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
+    files(args)?;
+    confine::say_what_can_be();
+    Ok(())
+}
+
+fn files(args: &CheckArgs) -> Result<(), Failure> {
     if let Some(path) = &args.config {
         let text =
             file::load(path).map_err(|error| ConfigError::Unreadable(path.clone(), error))?;
@@ -43,17 +49,20 @@ fn check(text: &str, path: &Path, role: Role) -> Result<(), Failure> {
         Role::Server => {
             let settings: ServerSettings = file::parse(text, path)?;
             settings.check()?;
+            confine::check_user(settings.user.as_ref())?;
             if let Some(pair) = settings.tls(Tls::IfConfigured)? {
                 server::serve(&pair)?;
             }
-            let _secret = settings.shared_secret()?;
+            doubts::warn_of_secret(settings.shared_secret()?.as_ref());
+            doubts::warn_of_muted(&settings);
             show(&settings, path, "server")
         }
         Role::Client => {
             let settings: ClientSettings = file::parse(text, path)?;
             settings.check()?;
+            confine::check_user(settings.user.as_ref())?;
             client::trusted(&settings)?;
-            let _secret = settings.shared_secret()?;
+            doubts::warn_of_secret(settings.shared_secret()?.as_ref());
             show(&settings, path, "client")
         }
     }

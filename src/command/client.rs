@@ -9,9 +9,9 @@ use crate::cli::client::ClientArgs;
 use crate::client::identity::Identity;
 use crate::client::reporter::dial::Server;
 use crate::client::spool::{Found, Spool};
-use crate::client::{Client, ClientError, Credentials};
+use crate::client::{ClientError, Credentials, Opened};
 use crate::command::server::warn_of_expiry;
-use crate::command::{signals, state_folder};
+use crate::command::{confine, doubts, signals, state_folder};
 use crate::config::client::ClientSettings;
 use crate::config::{file, state};
 use crate::exit::{Failure, Kind};
@@ -24,14 +24,18 @@ pub const DEFAULT_CONFIG: &str = "/etc/vft/client.toml";
 
 /// Runs until told to stop.
 pub fn run(args: ClientArgs) -> Result<(), Failure> {
+    confine::harden()?;
     let (mut settings, file): (ClientSettings, _) =
         file::read(args.config(), Path::new(DEFAULT_CONFIG))?;
     if let Some(path) = file {
         info!("settings from {}", path.display());
     }
+    let typed_user = args.user().cloned();
     args.apply(&mut settings)?;
     settings.check()?;
+    let account = confine::account(typed_user.as_ref(), settings.user.as_ref())?;
     let secret = settings.shared_secret()?;
+    doubts::warn_of_secret(secret.as_ref());
     let tls = trusted(&settings)?;
     let servers = servers(&settings)?;
     let folder = state_folder(&state::folder(settings.state_dir.as_deref()).join("client"))?;
@@ -41,18 +45,22 @@ pub fn run(args: ClientArgs) -> Result<(), Failure> {
         secret,
         identity: Identity::keep(&folder)?,
     };
-    let spool = spool(&folder, &settings)?;
     let stop = Stop::new();
+    let spool_bytes = settings.spool_mib.bytes();
+    let opened = Opened::new(settings, credentials, stop.clone())?;
+    let rules = confine::client(&folder, opened.servers(), opened.later_ports());
+    confine::enter(account.as_ref(), &folder, &rules)?;
+    confine::warn_of_root();
     // A client reads its settings once; a SIGHUP only must not end it.
     let _hang_up = signals::install(&stop)?;
-    Client::start(settings, credentials, spool, stop)?.run()?;
+    opened.start(spool(&folder, spool_bytes)?)?.run()?;
     drop(folder);
     Ok(())
 }
 
-/// Opens the spool, and says what was lost if it is damaged.
-pub fn spool(folder: &StateFolder, settings: &ClientSettings) -> Result<Spool, Failure> {
-    let opened = Spool::open(folder.path(), settings.spool_mib.bytes());
+/// Opens the spool, of at most so many bytes, and says what was lost if it is damaged.
+pub fn spool(folder: &StateFolder, bytes: u64) -> Result<Spool, Failure> {
+    let opened = Spool::open(folder.path(), bytes);
     let (spool, found) = opened.map_err(ClientError::Spool)?;
     if let Found::Damaged { kept, saved } = found {
         let kept = kept.display();

@@ -6,7 +6,7 @@ use log::{error, info, warn};
 
 use crate::cli::server::ServerArgs;
 use crate::clock;
-use crate::command::{signals, state_folder};
+use crate::command::{confine, doubts, signals, state_folder};
 use crate::config::file;
 use crate::config::server::{CertAndKey, ServerSettings};
 use crate::config::state;
@@ -29,9 +29,12 @@ pub const HASHING: &str = "hashing";
 
 /// Runs until told to stop.
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
+    confine::harden()?;
     let settings = settings(args)?;
+    let account = confine::account(args.user(), settings.user.as_ref())?;
     let tls = served(args, &settings)?;
     let secret = settings.shared_secret()?;
+    doubts::warn_of_secret(secret.as_ref());
     let folder = state_folder(&state::folder(settings.state_dir.as_deref()).join("server"))?;
     let server_id = folder.keep("id", entropy::random)?;
     let credentials = Credentials {
@@ -41,9 +44,13 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
         tls: tls.map(|served| served.config),
         secret: secret.map(|secret| SecretKey::derive(secret.bytes(), &server_id)),
     };
+    let listener = Server::listen(&settings)?;
+    let file = args.config().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+    confine::enter(account.as_ref(), &folder, &confine::server(&folder, file))?;
+    confine::warn_of_root();
     let stop = Stop::new();
     let hang_up = signals::install(&stop)?;
-    let server = Server::start(&settings, credentials, None, stop)?;
+    let server = Server::start(&settings, credentials, listener, None, stop)?;
     server.run(|| if hang_up.take() { reread(args) } else { None })?;
     drop(folder);
     Ok(())
@@ -58,6 +65,7 @@ fn settings(args: &ServerArgs) -> Result<ServerSettings, Failure> {
     }
     args.apply(&mut settings)?;
     settings.check()?;
+    doubts::warn_of_muted(&settings);
     Ok(settings)
 }
 

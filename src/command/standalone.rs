@@ -1,23 +1,21 @@
 //! `vft standalone`: server and client in one process, over TLS on loopback.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use log::info;
+use crossbeam_channel::{Sender, bounded};
 
 use crate::cli::StandaloneArgs;
 use crate::client::identity::Identity;
-use crate::client::{Client, ClientError, Credentials as ClientCredentials};
-use crate::clock;
+use crate::client::{ClientError, Credentials as ClientCredentials, Opened};
 use crate::command::cert::self_signed;
 use crate::command::client::{servers, spool};
+use crate::command::drill::{self, Drill};
 use crate::command::print;
 use crate::command::server::{DEFAULT_CONFIG, HASHING};
-use crate::command::{signals, state_folder};
+use crate::command::{confine, doubts, signals, state_folder};
 use crate::config::client::ClientSettings;
 use crate::config::secret::Secret;
 use crate::config::server::ServerSettings;
@@ -26,6 +24,7 @@ use crate::config::{file, state};
 use crate::entropy;
 use crate::exit::{Failure, Kind};
 use crate::net::tls;
+use crate::sandbox::rules::Rules;
 use crate::server::alert::Issued;
 use crate::server::correlate::sources::hash::Secret as HashSecret;
 use crate::server::{Credentials as ServerCredentials, Server, ServerError};
@@ -36,77 +35,65 @@ use crate::wire::auth::SecretKey;
 /// Days the certificate for the way from client to server is valid; it is made anew at each start.
 const CERT_DAYS: u16 = 36_500;
 
-/// How long the drill waits for its alert.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 /// Alerts the drill can lag behind.
 const ALERTS: usize = 64;
 
 /// Runs until told to stop, or until the drill is over.
 pub fn run(args: StandaloneArgs) -> Result<(), Failure> {
-    let scratch = tempfile::tempdir().map_err(|error| {
-        Failure::new(
-            Kind::Runtime,
-            format!("cannot make a temporary folder: {error}"),
-        )
-        .hint("point TMPDIR at a folder you can write to")
-    })?;
-    let home = match (&args.state_dir, args.drill) {
-        (None, true) => scratch.path().to_owned(),
+    confine::harden()?;
+    let drill = args.drill.then(Drill::new).transpose()?;
+    let home = match (&args.state_dir, &drill) {
+        (None, Some(drill)) => drill.folder().to_owned(),
         (asked, _) => state::folder(asked.as_deref()),
     };
     let folder = state_folder(&home.join("standalone"))?;
+    let file = args.config.as_deref();
     let (mut server_settings, _): (ServerSettings, _) =
-        file::read(args.config.as_deref(), Path::new(DEFAULT_CONFIG))?;
+        file::read(file, Path::new(DEFAULT_CONFIG))?;
+    doubts::warn_of_muted(&server_settings);
     server_settings.bind = Bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     server_settings.alert_format = args.alert_format.unwrap_or(server_settings.alert_format);
     let mut client_settings = ClientSettings::default();
     args.traps.apply(&mut client_settings);
     client_settings.check()?;
-    let stop = Stop::new();
-    let _hang_up = signals::install(&stop)?;
-    let start = |observer| {
-        let scratch = scratch.path();
-        Both::start(
-            &server_settings,
-            client_settings,
-            &folder,
-            scratch,
-            observer,
-            &stop,
-        )
+    let spool_bytes = client_settings.spool_mib.bytes();
+    let opened = Opening::new(server_settings, client_settings, &folder)?;
+    let rules = opened.rules(&folder, file.unwrap_or_else(|| Path::new(DEFAULT_CONFIG)));
+    let Some(drill) = drill else {
+        let account = confine::account(None, opened.server_settings.user.as_ref())?;
+        confine::enter(account.as_ref(), &folder, &rules)?;
+        confine::warn_of_root();
+        return opened.start(&folder, spool_bytes, None)?.join();
     };
-    if !args.drill {
-        return start(None)?.join();
-    }
+    confine::enter(None, &folder, &drill.allow(rules, &opened.client.ports()))?;
     let (observer, alerts) = bounded(ALERTS);
-    let both = start(Some(observer))?;
-    let outcome = drill(&both.ports, &both.bind, &alerts);
+    let (bind, stop) = (opened.bind.clone(), opened.stop.clone());
+    let both = opened.start(&folder, spool_bytes, Some(observer))?;
+    let outcome = drill::touch(&both.ports, &bind, &alerts);
     stop.request();
     both.join()?;
     outcome.and_then(|summary| print(&summary))
 }
 
-/// Server and client, running.
-struct Both {
-    ports: Vec<u16>,
+/// Server and client with everything open, but no thread yet.
+struct Opening {
+    server_settings: ServerSettings,
+    credentials: ServerCredentials,
+    listener: TcpListener,
+    client: Opened,
     bind: Vec<IpAddr>,
-    server: JoinHandle<Result<(), ServerError>>,
-    client: JoinHandle<Result<(), ClientError>>,
+    stop: Stop,
 }
 
-impl Both {
-    fn start(
-        server_settings: &ServerSettings,
+impl Opening {
+    fn new(
+        server_settings: ServerSettings,
         mut client_settings: ClientSettings,
         folder: &StateFolder,
-        scratch: &Path,
-        observer: Option<Sender<Arc<Issued>>>,
-        stop: &Stop,
     ) -> Result<Self, Failure> {
         let server_id = folder.keep("id", entropy::random)?;
         let secret = secret()?;
-        let pair = Pair::write(scratch)?;
+        let pair = Pair::make()?;
         let credentials = ServerCredentials {
             folder: folder.path().to_owned(),
             hashing: HashSecret(folder.keep(HASHING, entropy::random)?),
@@ -114,32 +101,68 @@ impl Both {
             tls: Some(pair.served),
             secret: Some(SecretKey::derive(secret.bytes(), &server_id)),
         };
-        let server = Server::start(server_settings, credentials, observer, stop.clone())?;
-        let address = server.address();
+        let listener = Server::listen(&server_settings)?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| ServerError::Bind(server_settings.bind.0, error))?;
         client_settings.server = vec![Endpoint {
             host: address.ip().to_string(),
             port: address.port(),
         }];
-        let credentials = ClientCredentials {
+        let of_client = ClientCredentials {
             servers: servers(&client_settings)?,
             tls: Some(pair.trusted),
             secret: Some(secret),
             identity: Identity::keep(folder)?,
         };
-        let bind = client_settings.bind.clone();
-        let spool = spool(folder, &client_settings)?;
-        let client = Client::start(client_settings, credentials, spool, stop.clone())?;
-        let ports = client.ports();
-        let server = watched("server", stop, move || server.run(|| None))?;
-        let client = watched("client", stop, move || client.run())?;
+        let stop = Stop::new();
         Ok(Self {
-            ports,
-            bind,
-            server,
-            client,
+            bind: client_settings.bind.clone(),
+            client: Opened::new(client_settings, of_client, stop.clone())?,
+            server_settings,
+            credentials,
+            listener,
+            stop,
         })
     }
 
+    /// What both together may still open.
+    fn rules(&self, folder: &StateFolder, file: &Path) -> Rules {
+        let client = &self.client;
+        let client = confine::client(folder, client.servers(), client.later_ports());
+        Rules {
+            read: confine::server(folder, file).read,
+            ..client
+        }
+    }
+
+    fn start(
+        self,
+        folder: &StateFolder,
+        spool_bytes: u64,
+        observer: Option<Sender<Arc<Issued>>>,
+    ) -> Result<Both, Failure> {
+        let stop = self.stop;
+        let _hang_up = signals::install(&stop)?;
+        let (settings, listener) = (&self.server_settings, self.listener);
+        let server = Server::start(settings, self.credentials, listener, observer, stop.clone())?;
+        let client = self.client.start(spool(folder, spool_bytes)?)?;
+        Ok(Both {
+            ports: client.ports(),
+            server: watched("server", &stop, move || server.run(|| None))?,
+            client: watched("client", &stop, move || client.run())?,
+        })
+    }
+}
+
+/// Server and client, running.
+struct Both {
+    ports: Vec<u16>,
+    server: JoinHandle<Result<(), ServerError>>,
+    client: JoinHandle<Result<(), ClientError>>,
+}
+
+impl Both {
     /// Waits for both to end; whichever ends first stops the other.
     fn join(self) -> Result<(), Failure> {
         let died = || Failure::new(Kind::Runtime, "a thread has died");
@@ -186,9 +209,14 @@ struct Pair {
 }
 
 impl Pair {
-    fn write(folder: &Path) -> Result<Self, Failure> {
+    /// Makes the certificate. No file of it is left.
+    fn make() -> Result<Self, Failure> {
         let made = self_signed(&[Ipv4Addr::LOCALHOST.to_string()], CERT_DAYS)?;
-        let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        let folder = drill::scratch()?;
+        let (cert, key) = (
+            folder.path().join("cert.pem"),
+            folder.path().join("key.pem"),
+        );
         let failed = |error: &dyn std::fmt::Display| {
             Failure::new(Kind::Runtime, format!("cannot set up TLS: {error}"))
         };
@@ -201,49 +229,4 @@ impl Pair {
             trusted: trusting.config,
         })
     }
-}
-
-/// Touches every trap once over loopback and waits for the alert that says so.
-fn drill(
-    ports: &[u16],
-    bind: &[IpAddr],
-    alerts: &Receiver<Arc<Issued>>,
-) -> Result<String, Failure> {
-    let address = bind
-        .first()
-        .copied()
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let began = clock::monotonic();
-    // Three rounds, so that each port, too, is touched three times.
-    for _ in 0..3 {
-        for &port in ports {
-            let trap = SocketAddr::new(address, port);
-            TcpStream::connect_timeout(&trap, Duration::from_secs(2)).map_err(|error| {
-                Failure::new(
-                    Kind::Runtime,
-                    format!("the drill cannot reach its trap: {error}"),
-                )
-            })?;
-        }
-    }
-    let expected = u64::try_from(3 * ports.len()).unwrap_or(u64::MAX);
-    info!("drill: touched {} traps three times each", ports.len());
-    let deadline = began + PATIENCE;
-    let mut first = None;
-    while let Ok(issued) = alerts.recv_deadline(deadline) {
-        first.get_or_insert_with(|| clock::since(began));
-        if issued.alert.hits >= expected {
-            return Ok(format!(
-                "drill passed: {} traps touched {expected} times, first alert after {} ms, all \
-                 hits in the alert after {:.1} s\n",
-                ports.len(),
-                first.unwrap_or_default().as_millis(),
-                clock::since(began).as_secs_f64(),
-            ));
-        }
-    }
-    Err(
-        Failure::new(Kind::Runtime, "drill failed: the alert did not come")
-            .hint("run it again with -v and look for what went wrong on the way"),
-    )
 }

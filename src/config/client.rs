@@ -12,6 +12,7 @@ use crate::config::candidates::{self, Candidate};
 use crate::config::ports::PortList;
 use crate::config::secret::Secret;
 use crate::config::server::shared_secret;
+use crate::config::user::User;
 use crate::config::value::{DEFAULT_PORT, Endpoint, Mebibytes, Span};
 
 /// Everything a client can be told.
@@ -33,6 +34,8 @@ pub struct ClientSettings {
     pub name: Option<String>,
     /// Folder for what must outlive a restart.
     pub state_dir: Option<PathBuf>,
+    /// The user to become once everything is open, if root starts it; else it stays who it is.
+    pub user: Option<User>,
     /// Addresses to hold traps on; all of the host's if none is given.
     pub bind: Vec<IpAddr>,
     /// The trap ports, all of them; else `count` of the candidates.
@@ -138,6 +141,19 @@ impl ClientSettings {
                 hint: "give each port one block, with the weight it should have",
             });
         }
+        self.check_traps()
+    }
+
+    /// Checks that there is somewhere to hold traps.
+    fn check_traps(&self) -> Result<(), ConfigError> {
+        let addresses: BTreeSet<_> = self.bind.iter().collect();
+        if addresses.len() < self.bind.len() {
+            return Err(ConfigError::Conflict {
+                culprit: "bind",
+                why: "an address stands in the list twice".to_owned(),
+                hint: "name each address once; a trap can be opened only once at each",
+            });
+        }
         let excluded = |port| {
             self.exclude_ports
                 .as_ref()
@@ -174,6 +190,7 @@ impl Default for ClientSettings {
             secret_file: None,
             name: None,
             state_dir: None,
+            user: None,
             bind: Vec::new(),
             ports: None,
             count: TrapCount(5),

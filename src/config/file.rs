@@ -7,7 +7,6 @@
 //! did you mean `threshold`?
 //! ```
 
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::config::ConfigError;
+use crate::regular_file;
 
 /// The largest settings file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -111,6 +111,7 @@ pub const NAMES: &[&str] = &[
     "unauthenticated",
     "unauthenticated-per-address",
     "until",
+    "user",
     "weight",
     "window",
     "windows",
@@ -135,12 +136,7 @@ pub fn read<S: DeserializeOwned + Default>(
 
 /// The text of a settings file.
 pub fn load(path: &Path) -> io::Result<String> {
-    if fs::metadata(path)?.len() > MAX_FILE {
-        return Err(io::Error::other(format!(
-            "it is larger than {MAX_FILE} bytes"
-        )));
-    }
-    fs::read_to_string(path)
+    regular_file::read(path, MAX_FILE)
 }
 
 /// Settings from the text of a file; `path` is for the message.
@@ -259,6 +255,10 @@ mod tests {
             "secret = \"hunter2",
             "secret = hunter2",
             "secret=[\"hunter2\"]",
+            "secert = \"hunter2\"",
+            "Secret = \"hunter2\"",
+            "secret_ = \"hunter2\"",
+            "sceret = \"hunter2\"",
         ] {
             assert!(!error(text).contains("hunter2"), "{}", error(text));
         }

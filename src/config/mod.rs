@@ -14,6 +14,7 @@ pub mod ports;
 pub mod secret;
 pub mod server;
 pub mod state;
+pub mod user;
 pub mod value;
 
 use std::fmt;

@@ -1,5 +1,6 @@
 //! The fleet's secret, which shows in no log and no printed settings.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -17,6 +18,41 @@ pub struct Secret(String);
 /// The longest secret, in bytes.
 const MAX_SECRET: usize = 4096;
 
+/// Fewer characters than this can be tried one by one, even random ones of a keyboard's letters,
+/// if somebody has a proof to try them with.
+const SHORT: usize = 16;
+
+/// A text with fewer different characters follows a pattern: 16 random hexadecimal digits have ten
+/// on average, and fewer than six once in 28,000 times.
+const FEW: usize = 6;
+
+/// What lists of passwords begin with, and what documents show.
+const WELL_KNOWN: [&str; 12] = [
+    "password", "passwort", "secret", "changeme", "letmein", "qwerty", "qwertz", "123456",
+    "abcdef", "admin", "default", "example",
+];
+
+/// Why a secret could be guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakness {
+    /// It is short.
+    Short,
+    /// It has few different characters.
+    Monotonous,
+    /// It is, or is little more than, a well-known word.
+    WellKnown,
+}
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short => write!(f, "it has fewer than {SHORT} characters"),
+            Self::Monotonous => write!(f, "it has fewer than {FEW} different characters"),
+            Self::WellKnown => f.write_str("it contains a well-known word"),
+        }
+    }
+}
+
 impl Secret {
     /// The secret in a file, without the line end behind it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
@@ -29,6 +65,22 @@ impl Secret {
                 why: format!("{}: {why}", path.display()),
                 hint: "put the secret on the file's only line",
             })
+    }
+
+    /// Why it could be guessed, if that shows.
+    pub fn weakness(&self) -> Option<Weakness> {
+        let characters = self.0.chars().count();
+        let distinct: BTreeSet<_> = self.0.chars().collect();
+        let plain = self.0.to_lowercase();
+        if WELL_KNOWN.iter().any(|word| plain.contains(word)) && characters < 2 * SHORT {
+            Some(Weakness::WellKnown)
+        } else if characters < SHORT {
+            Some(Weakness::Short)
+        } else if distinct.len() < FEW {
+            Some(Weakness::Monotonous)
+        } else {
+            None
+        }
     }
 
     /// The bytes to stretch.
@@ -60,5 +112,28 @@ impl TryFrom<String> for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_can_be_guessed_shows() {
+        let weakness = |text: &str| text.parse::<Secret>().unwrap().weakness();
+        for text in ["sharedsecret", "Password1", "correct-Secret-2026"] {
+            assert_eq!(weakness(text), Some(Weakness::WellKnown), "{text}");
+        }
+        assert_eq!(weakness("k7#Vq9!zLp2@xW"), Some(Weakness::Short));
+        assert_eq!(weakness("xyxyxyxyxyxyxyxyxy"), Some(Weakness::Monotonous));
+        for text in [
+            "correct horse battery staple",
+            "9d3c0b5e7a1f4826",
+            "qL0vG8JbX2mZpT5sN7yRcW3k",
+            "a long sentence about a secret that nobody else writes down",
+        ] {
+            assert_eq!(weakness(text), None, "{text}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 use crate::config::detectors::Detectors;
 use crate::config::ports::PortList;
 use crate::config::secret::Secret;
+use crate::config::user::User;
 use crate::config::value::{Bind, DEFAULT_PORT, Mebibytes, Size, Span};
 
 /// Everything a server can be told.
@@ -30,6 +31,8 @@ pub struct ServerSettings {
     pub secret_file: Option<PathBuf>,
     /// Folder for what must outlive a restart.
     pub state_dir: Option<PathBuf>,
+    /// The user to become once everything is open, if root starts it; else it stays who it is.
+    pub user: Option<User>,
     /// How alerts are written to standard output.
     pub alert_format: Format,
     /// After so long, events, alerts and closed incidents are forgotten.
@@ -336,6 +339,16 @@ impl ServerSettings {
         Ok(())
     }
 
+    /// The networks of entries of the allow-list that mute everybody: all addresses, on all ports
+    /// and clients.
+    pub fn muted_altogether(&self) -> impl Iterator<Item = IpNet> {
+        let entries = self.allow.iter().filter(|entry| {
+            let is_limited = entry.ports.is_some() || !entry.clients.is_empty();
+            entry.network.0.prefix_len() == 0 && !is_limited
+        });
+        entries.map(|entry| entry.network.0)
+    }
+
     /// The secret, from wherever it was given; `None` if clients need none.
     pub fn shared_secret(&self) -> Result<Option<Secret>, ConfigError> {
         shared_secret(self.secret.as_ref(), self.secret_file.as_deref())
@@ -423,6 +436,7 @@ impl Default for ServerSettings {
             secret: None,
             secret_file: None,
             state_dir: None,
+            user: None,
             alert_format: Format::Text,
             keep: Span::seconds(YEAR),
             keep_mib: Mebibytes::new(8192),

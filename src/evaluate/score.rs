@@ -308,6 +308,7 @@ mod tests {
             time: BEGIN,
             action,
             incident: "1".to_owned(),
+            message: 1,
             detector: Detector::FrequentPort,
             detectors: vec![Detector::FrequentSource, Detector::FrequentPort],
             severity: Severity::Medium,

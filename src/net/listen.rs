@@ -4,10 +4,10 @@
 //! the peer waits a second or more to try again, so a trap would see a storm as a trickle.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::OnceLock;
+use std::net::{Shutdown, SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// What to ask for; Linux cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -30,90 +30,88 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Wakes a thread that is blocked in `accept`, by connecting to its listener once.
-///
-/// That is the one way that loses nothing: connections that wait in the listener's queue come out
-/// before this one.
+/// Wakes a thread that is blocked in `accept`, without losing what waits in the queue.
 #[derive(Debug)]
 pub struct Waker {
-    listener: SocketAddr,
-    own: OnceLock<SocketAddr>,
+    /// The same socket under another descriptor.
+    listener: TcpListener,
 }
 
 impl Waker {
     /// A waker for whoever accepts on this listener.
     pub fn new(listener: &TcpListener) -> io::Result<Self> {
         Ok(Self {
-            listener: listener.local_addr()?,
-            own: OnceLock::new(),
+            listener: listener.try_clone()?,
         })
     }
 
-    /// Wakes it. Does not wait: if the queue is full, nobody is blocked.
+    /// From now on `accept` gives out what is in the queue, and then fails instead of waiting.
+    ///
+    /// A socket that is shut down wakes whoever waits on it, but forgets its queue. Nobody waits
+    /// while something is in the queue, so it is shut down only if there is nothing.
     pub fn wake(&self) {
         // Whatever fails here, a process that stops does not wait for the thread for long.
-        drop(self.connect());
-    }
-
-    /// Whether a connection from `peer` is the one that [`Waker::wake`] has made.
-    pub fn is_own(&self, peer: SocketAddr) -> bool {
-        self.own.get().is_some_and(|own| {
-            own.port() == peer.port() && own.ip().to_canonical() == peer.ip().to_canonical()
-        })
-    }
-
-    fn connect(&self) -> io::Result<()> {
-        let address = match self.listener.ip() {
-            ip if !ip.is_unspecified() => ip,
-            // A wildcard for IPv6 takes IPv4 as well.
-            _ => Ipv4Addr::LOCALHOST.into(),
-        };
-        let socket = Socket::new(
-            Domain::for_address((address, 0).into()),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.bind(&SocketAddr::from((address, 0)).into())?;
-        if let Some(own) = socket.local_addr()?.as_socket() {
-            // Known before the connection is, so that it can be recognised.
-            self.own.get_or_init(|| own);
+        if self.listener.set_nonblocking(true).is_ok() && self.is_queue_empty() {
+            drop(SockRef::from(&self.listener).shutdown(Shutdown::Both));
         }
-        socket.set_nonblocking(true)?;
-        socket.connect(&SocketAddr::from((address, self.listener.port())).into())
+    }
+
+    fn is_queue_empty(&self) -> bool {
+        let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
+        poll(&mut listener, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-    use std::thread::Builder;
+    use std::io::Read as _;
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::thread::{Builder, JoinHandle};
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// How many connections a thread accepts before its listener's waker ends that.
+    fn accepted(listener: TcpListener) -> JoinHandle<u32> {
+        let accept = move || {
+            let mut accepted = 0;
+            while listener.accept().is_ok() {
+                accepted += 1;
+            }
+            accepted
+        };
+        Builder::new().spawn(accept).unwrap()
+    }
 
     #[test]
-    fn a_blocked_accept_is_woken_after_what_was_there_before() {
+    fn a_blocked_accept_is_woken() {
         for address in ["127.0.0.1:0", "[::]:0"] {
             let Ok(listener) = listen(address.parse().unwrap()) else {
                 continue;
             };
-            let waker = Arc::new(Waker::new(&listener).unwrap());
+            let waker = Waker::new(&listener).unwrap();
             let port = listener.local_addr().unwrap().port();
-            let second = std::time::Duration::from_secs(1);
             let trap = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let stranger = std::net::TcpStream::connect_timeout(&trap, second).unwrap();
-            let in_thread = Arc::clone(&waker);
-            let thread = Builder::new()
-                .spawn(move || {
-                    let mut strangers = 0;
-                    while !in_thread.is_own(listener.accept().unwrap().1) {
-                        strangers += 1;
-                    }
-                    strangers
-                })
-                .unwrap();
+            let thread = accepted(listener);
+            let mut stranger = TcpStream::connect_timeout(&trap, SECOND).unwrap();
+            // The connection is closed once it has been accepted, and then the thread blocks.
+            stranger.set_read_timeout(Some(SECOND)).unwrap();
+            assert_eq!(stranger.read(&mut [0]).unwrap(), 0);
             waker.wake();
             assert_eq!(thread.join().unwrap(), 1);
-            drop(stranger);
         }
+    }
+
+    #[test]
+    fn what_waits_in_the_queue_comes_out_before_the_end() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let waker = Waker::new(&listener).unwrap();
+        let trap = listener.local_addr().unwrap();
+        let strangers = [(); 3].map(|()| TcpStream::connect_timeout(&trap, SECOND).unwrap());
+        waker.wake();
+        assert_eq!(accepted(listener).join().unwrap(), 3);
+        drop(strangers);
     }
 
     #[test]

@@ -9,20 +9,16 @@ use log::{debug, warn};
 
 use crate::clock;
 use crate::net::accept::{Remedy, remedy};
-use crate::net::listen::{Waker, listen};
+use crate::net::listen::Waker;
 use crate::net::permits::Permits;
 use crate::server::session::{self, Context};
 
 /// Stack of a session's thread, in bytes.
 const STACK: usize = 256 * 1024;
 
-/// Listens at an address. Says where that is, and how to wake whoever accepts there.
-///
-/// Errors are the system's: the address is in use, not ours, or needs a privilege.
-pub fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr, Waker)> {
-    let listener = listen(address)?;
-    let (address, waker) = (listener.local_addr()?, Waker::new(&listener)?);
-    Ok((listener, address, waker))
+/// Where a listener listens, and how to wake whoever accepts there.
+pub fn address_and_waker(listener: &TcpListener) -> io::Result<(SocketAddr, Waker)> {
+    Ok((listener.local_addr()?, Waker::new(listener)?))
 }
 
 /// Accepts until told to stop.
@@ -31,7 +27,7 @@ pub fn run(listener: &TcpListener, waker: Waker, permits: &Permits, context: &Ar
     let mut sessions = 0_u64;
     while !context.stop.is_requested() {
         match listener.accept() {
-            Ok(_) if context.stop.is_requested() => return,
+            _ if context.stop.is_requested() => return,
             Ok((socket, peer)) => {
                 context.metrics.connections.one();
                 start(socket, peer, sessions, permits, context);

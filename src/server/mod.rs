@@ -19,7 +19,7 @@ pub mod store;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -34,6 +34,7 @@ use crate::config::server::{Alerts, Format, ServerSettings};
 use crate::database;
 use crate::event::Timestamp;
 use crate::metrics::ServerMetrics;
+use crate::net::listen::listen;
 use crate::seldom::Seldom;
 use crate::server::alert::Issued;
 use crate::server::capacity::{Capacity, NoRoom};
@@ -106,7 +107,6 @@ impl std::error::Error for ServerError {}
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
     context: Arc<Context>,
     sink: JoinHandle<()>,
     alerts: Arc<Mutex<Alerts>>,
@@ -125,18 +125,24 @@ const EXPIRY: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_millis(600);
 
 impl Server {
-    /// Listens and begins to serve. Alerts go to standard output, and to `observer` if there is
-    /// one.
+    /// Listens where the settings say. Nothing is accepted before [`Self::start`].
+    pub fn listen(settings: &ServerSettings) -> Result<TcpListener, ServerError> {
+        let asked = settings.bind.0;
+        listen(asked).map_err(|error| ServerError::Bind(asked, error))
+    }
+
+    /// Begins to serve. Alerts go to standard output, and to `observer` if there is one.
     pub fn start(
         settings: &ServerSettings,
         credentials: Credentials,
+        listener: TcpListener,
         observer: Option<Sender<Arc<Issued>>>,
         stop: Stop,
     ) -> Result<Self, ServerError> {
         let capacity = Capacity::find(&settings.limits).map_err(ServerError::NoRoom)?;
         let asked = settings.bind.0;
-        let (listener, address, waker) =
-            listener::bind(asked).map_err(|error| ServerError::Bind(asked, error))?;
+        let (address, waker) = listener::address_and_waker(&listener)
+            .map_err(|error| ServerError::Bind(asked, error))?;
         let watch = Watch::new(16);
         let metrics = Arc::new(ServerMetrics::default());
         let (writer, work) = open_store(&credentials.folder, settings, &metrics)?;
@@ -177,7 +183,6 @@ impl Server {
         };
         info!("ready: listening on {address} ({protection})");
         Ok(Self {
-            address,
             context,
             sink,
             alerts: shared,
@@ -185,11 +190,6 @@ impl Server {
             keep: settings.keep.get(),
             watch,
         })
-    }
-
-    /// Where it listens.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Runs until told to stop; then lets sessions finish their exchange and says what is still

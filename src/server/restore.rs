@@ -182,9 +182,12 @@ fn replay(
 /// The last alert of an incident once more, as one that closes it.
 fn farewell(incident: &StoredIncident, text: &str, number: u64, now: Timestamp) -> AlertRecord {
     let mut line: Value = serde_json::from_str(&incident.line).unwrap_or_default();
+    let message = messages(incident, &line).saturating_add(1);
     if let Some(fields) = line.as_object_mut() {
         fields.insert("action".to_owned(), Action::Close.name().into());
         fields.insert("time".to_owned(), now.precise().into());
+        let id = format!("{}-{message}", incident.id);
+        fields.insert("message".to_owned(), id.into());
         let note = "the server was started anew and could not go on with it";
         fields.insert("notes".to_owned(), vec![note].into());
     }
@@ -210,7 +213,7 @@ fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
     let text = |name: &str| line.get(name)?.as_str();
     let memory = Memory {
         at: time(text("time")?)?,
-        alerts: u32::try_from(incident.alerts).unwrap_or(u32::MAX),
+        alerts: messages(incident, &line),
         what: Gist {
             hits: line.get("hits")?.as_u64()?,
             clients: count("clients")?,
@@ -242,8 +245,18 @@ fn closed(incident: &StoredIncident) -> Option<(Key, Closed)> {
         severity: severity(&line)?,
         grounds: Grounds::of(detectors(&line)),
         recurrence: u32::try_from(line.get("recurrence")?.as_u64()?).ok()?,
+        messages: messages(incident, &line),
     };
     Some((key, closed))
+}
+
+/// How many messages there were about an incident. A row that was lost and made anew counts only
+/// the alerts that are kept; the last of them knows better.
+fn messages(incident: &StoredIncident, line: &Value) -> u32 {
+    let id = line.get("message").and_then(Value::as_str);
+    let last = id.and_then(|id| id.rsplit('-').next()?.parse().ok());
+    let counted = u32::try_from(incident.alerts).unwrap_or(u32::MAX);
+    counted.max(last.unwrap_or(0))
 }
 
 fn time(text: &str) -> Option<Timestamp> {

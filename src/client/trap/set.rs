@@ -44,6 +44,8 @@ pub struct Outcome {
 
 #[derive(Debug)]
 struct Trap {
+    /// Those that no thread accepts on yet.
+    listeners: Vec<TcpListener>,
     stop: Stop,
     _with_the_process: Registration,
 }
@@ -79,15 +81,8 @@ impl TrapSet {
     }
 
     /// Makes the first `count` ports of `order` that can be bound the traps, and closes the
-    /// others. Traps that stay are not touched.
-    ///
-    /// Errors are the system's: no thread for a trap.
-    pub fn hold(
-        &mut self,
-        order: impl IntoIterator<Item = u16>,
-        count: usize,
-        watch: &Watch,
-    ) -> io::Result<Outcome> {
+    /// others. Traps that stay are not touched. New ones only listen, until [`Self::guard`].
+    pub fn bind(&mut self, order: impl IntoIterator<Item = u16>, count: usize) -> Outcome {
         let mut outcome = Outcome::default();
         let mut traps = BTreeMap::new();
         for port in order {
@@ -100,35 +95,47 @@ impl TrapSet {
             }
             match open(port, &self.addresses) {
                 Ok(listeners) => {
-                    traps.insert(port, self.start(port, listeners, watch)?);
+                    traps.insert(port, Trap::new(listeners, &self.stop));
                 }
                 Err(unfit) => outcome.note(port, &unfit),
             }
         }
         self.traps = traps;
         self.open.set(self.traps.keys().copied().collect());
-        Ok(outcome)
+        outcome
     }
 
-    fn start(&self, port: u16, listeners: Vec<TcpListener>, watch: &Watch) -> io::Result<Trap> {
-        let stop = Stop::new();
-        for listener in listeners {
-            let guard = Guard {
-                waker: Arc::new(Waker::new(&listener)?),
-                listener,
-                port,
-                stop: stop.clone(),
-                funnel: self.funnel.clone(),
-                metrics: Arc::clone(&self.metrics),
-            };
-            drop(watch.spawn(&format!("trap-{port}"), move || guard.run())?);
+    /// Starts a thread for each listener that has none.
+    ///
+    /// Errors are the system's: no thread, or no descriptor.
+    pub fn guard(&mut self, watch: &Watch) -> io::Result<()> {
+        for (&port, trap) in &mut self.traps {
+            for listener in trap.listeners.drain(..) {
+                let waker = Waker::new(&listener)?;
+                let guard = Guard {
+                    listener,
+                    port,
+                    stop: trap.stop.clone(),
+                    funnel: self.funnel.clone(),
+                    metrics: Arc::clone(&self.metrics),
+                };
+                drop(watch.spawn(&format!("trap-{port}"), move || guard.run(waker))?);
+            }
         }
+        Ok(())
+    }
+}
+
+impl Trap {
+    /// A trap that closes with the process, if not before.
+    fn new(listeners: Vec<TcpListener>, process: &Stop) -> Self {
+        let stop = Stop::new();
         let follower = stop.clone();
-        let with_the_process = self.stop.on_request(move || follower.request());
-        Ok(Trap {
+        Self {
+            listeners,
             stop,
-            _with_the_process: with_the_process,
-        })
+            _with_the_process: process.on_request(move || follower.request()),
+        }
     }
 }
 
@@ -149,7 +156,6 @@ const QUEUE: u32 = 65_535;
 /// One listening socket and the thread on it.
 struct Guard {
     listener: TcpListener,
-    waker: Arc<Waker>,
     port: u16,
     stop: Stop,
     funnel: Funnel,
@@ -157,13 +163,13 @@ struct Guard {
 }
 
 impl Guard {
-    fn run(self) {
-        let waker = Arc::clone(&self.waker);
+    fn run(self, waker: Waker) {
         let _wake = self.stop.on_request(move || waker.wake());
         let seldom = Seldom::default();
         while !self.stop.is_requested() {
             match self.listener.accept() {
                 Ok((connection, peer)) => self.catch(connection, peer),
+                Err(_) if self.stop.is_requested() => break,
                 Err(error) => {
                     self.metrics.accept_errors.one();
                     if let Remedy::Wait(span) = remedy(&error) {
@@ -194,9 +200,6 @@ impl Guard {
 
     fn catch(&self, connection: TcpStream, peer: SocketAddr) {
         drop(connection);
-        if self.waker.is_own(peer) {
-            return;
-        }
         let now = Timestamp::from(clock::wall());
         self.funnel.put(Hit {
             first: now,

@@ -12,6 +12,8 @@ pub struct Brief {
     pub action: Action,
     /// The incident's id.
     pub incident: String,
+    /// The message's id.
+    pub message: String,
     /// The detector that opened the incident.
     pub detector: Detector,
     /// How much it matters.
@@ -53,6 +55,7 @@ impl Brief {
             time: alert.time,
             action: alert.action,
             incident: alert.incident.clone(),
+            message: alert.message_id(),
             detector: alert.detector,
             severity: alert.severity,
             subject: Named::of(alert),

@@ -11,6 +11,8 @@ use crate::server::alert::{Action, Detector, Severity};
 pub struct Digest {
     /// When it was due.
     pub time: Timestamp,
+    /// The id of the first of them, which is in no other digest.
+    pub first: String,
     /// When the first of them was said.
     pub from: Timestamp,
     /// When the last was.
@@ -56,12 +58,13 @@ pub enum Reason {
 const NAMED: usize = 5;
 
 impl Digest {
-    /// One with nothing in it yet.
-    pub fn new(at: Timestamp) -> Self {
+    /// One with nothing in it yet, for this alert and those that follow.
+    pub fn new(first: &Brief) -> Self {
         Self {
-            time: at,
-            from: at,
-            to: at,
+            time: first.time,
+            first: first.message.clone(),
+            from: first.time,
+            to: first.time,
             alerts: 0,
             by_reason: Counts::new(),
             by_action: Counts::new(),
@@ -115,6 +118,7 @@ pub mod tests {
             time: Timestamp::from_micros(second * 1_000_000),
             action: Action::Open,
             incident: incident.to_owned(),
+            message: format!("{incident}-1"),
             detector: Detector::FrequentSource,
             severity,
             subject: Named {
@@ -134,7 +138,7 @@ pub mod tests {
 
     #[test]
     fn the_gravest_are_named_each_once_and_no_more_than_a_few() {
-        let mut digest = Digest::new(Timestamp::default());
+        let mut digest = Digest::new(&brief(0, "a", Severity::Low));
         for (second, incident) in (0..).zip(["a", "b", "c", "d", "a"]) {
             digest.add(&brief(second, incident, Severity::Low), Reason::TooMany);
         }

@@ -1,7 +1,8 @@
 //! Alerts as a JSON object a line.
 //!
 //! Fields, all always present unless said otherwise: `time`, `action` (open, update, close),
-//! `incident`, `detector`, `detectors`, `severity` (informational, low, medium, high,
+//! `incident`, `message` (its id: the incident's, and which message about the incident it is; after a kill a message
+//! may come again, under the same id), `detector`, `detectors`, `severity` (informational, low, medium, high,
 //! critical),
 //! `confidence` (0–100), `title`, `subject` {`kind`: source, network, port, client, fleet or server; `value`;
 //! `name` for a client, or a source that is one; `zone`, inside or outside, for a source that touches others, or a
@@ -13,7 +14,7 @@
 //! milliseconds.
 //!
 //! A digest of alerts that were held is such a line as well, with `action` being `digest`. Its other fields are `time`,
-//! `title` (a sentence), when it was due; `from` and `to`, when the first and the last of the alerts were said; `alerts`, how many there are;
+//! `message` (its id: `digest-`, and the id of the first of the alerts), `title` (a sentence), when it was due; `from` and `to`, when the first and the last of the alerts were said; `alerts`, how many there are;
 //! `by_reason` (`outside`, or `too-many` within an hour), `by_action`, `by_detector` and `by_severity`, each of which adds
 //! up to that; `gravest`, up to five of their incidents, the gravest first (each {`incident`, `action`, `detector`,
 //! `severity`, `title`, `subject` as above}); `others`, whether there are more incidents than these; and `see`, the
@@ -47,6 +48,7 @@ struct Record<'a> {
     time: String,
     action: &'static str,
     incident: &'a str,
+    message: String,
     detector: &'static str,
     detectors: Vec<&'static str>,
     severity: &'static str,
@@ -215,6 +217,7 @@ impl<'a> Record<'a> {
             time: alert.time.precise(),
             action: alert.action.name(),
             incident: &alert.incident,
+            message: alert.message_id(),
             detector: alert.detector.name(),
             detectors: alert
                 .detectors
@@ -261,6 +264,7 @@ pub fn digest(digest: &Digest) -> Result<String, serde_json::Error> {
     serde_json::to_string(&DigestRecord {
         time: digest.time.precise(),
         action: "digest",
+        message: format!("digest-{}", digest.first),
         title: text::digest_title(digest),
         from: digest.from.precise(),
         to: digest.to.precise(),
@@ -286,6 +290,8 @@ pub fn brief(line: &str) -> Option<Brief> {
         time: Timestamp::from_micros(u64::try_from(time.as_microsecond()).ok()?),
         action: find(Action::ALL, Action::name, text("action")?)?,
         incident: text("incident")?.to_owned(),
+        // Lines of before messages had ids have none.
+        message: text("message").or_else(|| text("incident"))?.to_owned(),
         detector: find(Detector::ALL, Detector::name, text("detector")?)?,
         severity: find(Severity::ALL, Severity::name, text("severity")?)?,
         subject: Named {
@@ -317,6 +323,7 @@ fn named<T: Copy>(
 struct DigestRecord<'a> {
     time: String,
     action: &'static str,
+    message: String,
     title: String,
     from: String,
     to: String,

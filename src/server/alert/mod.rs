@@ -22,6 +22,8 @@ pub struct Alert {
     pub action: Action,
     /// The incident's id, which follows from its detector, its subject and its first event.
     pub incident: String,
+    /// Which message about the incident this is, counted from 1, whatever restarts lie between.
+    pub message: u32,
     /// The detector that opened the incident.
     pub detector: Detector,
     /// All detectors that the incident has tripped, in order.
@@ -77,6 +79,14 @@ pub struct Issued {
     pub number: u64,
     /// What is said.
     pub alert: Alert,
+}
+
+impl Alert {
+    /// What tells this message from all others: `JT3T2MDQ-3` is the third about that incident.
+    /// After a kill it may be said again, under the same id.
+    pub fn message_id(&self) -> String {
+        format!("{}-{}", self.incident, self.message)
+    }
 }
 
 /// What became of an incident.

@@ -76,7 +76,7 @@ impl Valve {
         };
         let held = self.held.get_or_insert_with(|| Held {
             since: self.now,
-            digest: Digest::new(brief.time),
+            digest: Digest::new(brief),
         });
         held.digest.add(brief, reason);
         (due, Passage::Held)

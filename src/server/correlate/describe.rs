@@ -35,6 +35,7 @@ pub fn describe(incident: &Incident, action: Action, now: Timestamp, clients: &C
         time: now,
         action,
         incident: incident.id.clone(),
+        message: incident.messages.saturating_add(1),
         detector: incident.opened_by,
         detectors: incident.statistics.keys().copied().collect(),
         severity: severity(incident, clients),

@@ -32,6 +32,8 @@ pub struct Closed {
     pub grounds: Grounds,
     /// How often it had begun anew.
     pub recurrence: u32,
+    /// How many messages there were about it.
+    pub messages: u32,
 }
 
 impl Closed {
@@ -44,6 +46,7 @@ impl Closed {
             at,
             last_seen: incident.last_seen,
             recurrence: incident.recurrence,
+            messages: incident.messages.saturating_add(1),
         }
     }
 }
@@ -136,6 +139,7 @@ mod tests {
             severity: Severity::Low,
             grounds: Grounds::Numbers,
             recurrence: 0,
+            messages: 1,
         }
     }
 

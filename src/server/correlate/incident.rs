@@ -58,6 +58,8 @@ pub struct Incident {
     pub contacts: Contacts<(IpAddr, ClientId, u16)>,
     /// How often it has begun anew after it was closed.
     pub recurrence: u32,
+    /// How many messages there were about it under this id, however often it was closed.
+    pub messages: u32,
     /// How long after they happened its hits have come, at most.
     pub lateness: Duration,
     /// What else bears on how much it matters.
@@ -159,6 +161,7 @@ impl Incident {
             sources: Tally::default(),
             contacts: Contacts::default(),
             recurrence: 0,
+            messages: 0,
             lateness: Duration::ZERO,
             circumstances: Circumstances::default(),
             remarks: BTreeSet::new(),
@@ -312,6 +315,7 @@ impl Incident {
     pub fn go_on(&mut self, closed: &Closed) {
         self.id.clone_from(&closed.id);
         self.recurrence = closed.recurrence;
+        self.messages = closed.messages;
         self.told = Told::Once {
             at: closed.at,
             alerts: 0,
@@ -327,6 +331,7 @@ impl Incident {
     pub fn recur(&mut self, closed: &Closed) {
         self.id.clone_from(&closed.id);
         self.recurrence = closed.recurrence.saturating_add(1);
+        self.messages = closed.messages;
     }
 
     /// Whether something has been left unsaid.
@@ -343,6 +348,7 @@ impl Incident {
         let Memory {
             at, alerts, what, ..
         } = *memory;
+        self.messages = alerts;
         // What was told has milliseconds.
         let whole = |time: Timestamp| time.as_micros() / 1000;
         if matches!(self.told, Told::Once { at: told, .. } if whole(told) == whole(at)) {
@@ -358,6 +364,7 @@ impl Incident {
 
     /// Notes that all there is has been said at `now`.
     pub fn told(&mut self, now: Timestamp) {
+        self.messages = self.messages.saturating_add(1);
         self.told = Told::Once {
             at: now,
             alerts: self.alerts().saturating_add(1),

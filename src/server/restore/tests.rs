@@ -11,6 +11,7 @@ use crate::server::store::reader::{More, Selection};
 use crate::server::store::writer::{self, Work};
 use crossbeam_channel::{Receiver, bounded};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -241,6 +242,9 @@ fn told(reports: &[Drawn], times: &[usize], kills: &BTreeMap<usize, Kill>) -> Ve
         host.told,
         "a replay of the store says the same"
     );
+    let id = |line: &String| json::brief(line).unwrap().message;
+    let ids: BTreeSet<_> = host.told.iter().map(id).collect();
+    assert_eq!(ids.len(), host.told.len(), "each message has its own id");
     host.told
 }
 

@@ -135,7 +135,11 @@ pub fn zigzag(value: i64) -> u64 {
 /// The integer whose place in that order this is.
 pub fn unzigzag(place: u64) -> i64 {
     let half = i64::try_from(place / 2).unwrap();
-    if place % 2 == 0 { half } else { -half - 1 }
+    if place.is_multiple_of(2) {
+        half
+    } else {
+        -half - 1
+    }
 }
 
 /// Writes fields one behind the other.

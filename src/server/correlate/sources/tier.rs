@@ -290,7 +290,7 @@ impl Noise {
     fn level(&mut self, sieve: &Sieve) -> u32 {
         const OFTEN: u32 = 65_536;
         const WRONG: f64 = 0.01;
-        if self.since % OFTEN == 0 {
+        if self.since.is_multiple_of(OFTEN) {
             self.level = sieve.noise(WRONG);
         }
         self.since = self.since.wrapping_add(1);

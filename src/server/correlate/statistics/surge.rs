@@ -292,7 +292,7 @@ impl Surge {
         while at < until {
             let left = until - at;
             let in_doubt = self.suspect.end().saturating_add(1).saturating_sub(at);
-            let (step, silence) = if at % 60 == 0 && left >= DAY && in_doubt == 0 {
+            let (step, silence) = if at.is_multiple_of(60) && left >= DAY && in_doubt == 0 {
                 let days = left / DAY;
                 (days * DAY, self.silent_days(at, days))
             } else {

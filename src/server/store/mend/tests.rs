@@ -47,7 +47,7 @@ fn alert(number: u64) -> AlertRecord {
     AlertRecord {
         number,
         incident: format!("INC{:05}", number / 2),
-        action: if number % 2 == 0 { "open" } else { "update" },
+        action: if number % 2 == 1 { "update" } else { "open" },
         time: at(number),
         first_seen: at(number),
         last_seen: at(number),

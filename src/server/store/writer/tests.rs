@@ -185,7 +185,10 @@ fn alert(number: u64) -> Change {
     Change::Alert(AlertRecord {
         number,
         incident: format!("INC{number}"),
-        action: if number % 3 == 0 { "open" } else { "close" },
+        action: match number % 3 {
+            0 => "open",
+            _ => "close",
+        },
         time: at(number),
         first_seen: at(number),
         last_seen: at(number),
