@@ -222,11 +222,11 @@ impl Incident {
 
     /// Whether there is something to say at `now`.
     pub fn due(&self, now: Timestamp) -> Say {
-        let Told::Once { at, alerts, .. } = self.told else {
+        let Told::Once { at, alerts, what } = &self.told else {
             return Say::Open;
         };
         // A clock that was set back must not hold anything up.
-        let paused = at <= now && now < at.after(pause(alerts));
+        let paused = *at <= now && now < at.after(self.pause(*alerts, what));
         if paused || self.next_update().is_none() {
             Say::Nothing
         } else {
@@ -245,15 +245,27 @@ impl Incident {
             (_, 0 | 1) => gist != *what,
             (_, _) => gist.matters(what),
         };
-        worth.then(|| at.after(pause(*alerts)))
+        worth.then(|| at.after(self.pause(*alerts, what)))
+    }
+
+    /// The pause after the last alert, which said this. That an incident has become graver waits no
+    /// longer than the rest of a burst does: else it could be held back by reporting the like of it
+    /// beforehand.
+    fn pause(&self, alerts: u32, told: &Gist) -> Duration {
+        let pause = pause(alerts);
+        if self.severity() > told.severity {
+            pause.min(FIRST_PAUSE)
+        } else {
+            pause
+        }
     }
 
     /// A time before which there will be nothing to say, and which it does not end before either.
     pub fn not_before(&self, quiet: Duration) -> Timestamp {
         let end = self.heard.after(quiet);
-        match self.told {
+        match &self.told {
             Told::Nothing => end,
-            Told::Once { at, alerts, .. } => end.min(at.after(pause(alerts))),
+            Told::Once { at, alerts, what } => end.min(at.after(self.pause(*alerts, what))),
         }
     }
 
@@ -434,6 +446,25 @@ mod tests {
             }
         }
         assert_eq!(told, [(0, 1), (5, 6), (65, 66), (665, 666), (2663, 2664)]);
+    }
+
+    #[test]
+    fn that_it_has_become_graver_is_said_within_five_seconds_however_often_it_was_told_of() {
+        let mut incident = incident();
+        for second in 0..3000 {
+            incident.add(&sighting(second, 1, 22));
+            if incident.due(at(second)) != Say::Nothing {
+                incident.told(at(second));
+            }
+        }
+        assert_eq!(incident.severity(), Severity::Low);
+        incident.add(&sighting(3000, 2, 22));
+        assert_eq!(incident.severity(), Severity::High);
+        assert_eq!(incident.next_update(), Some(at(2663).after(FIRST_PAUSE)));
+        assert_eq!(incident.due(at(3000)), Say::Update);
+        incident.told(at(3000));
+        incident.add(&sighting(3001, 2, 23));
+        assert_eq!(incident.due(at(3590)), Say::Nothing, "it is no graver");
     }
 
     #[test]
