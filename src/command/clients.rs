@@ -190,7 +190,7 @@ fn object(client: &StoredClient, access: Access) -> Value {
         "backlog": status.backlog,
         "dropped": status.dropped,
         "clock_offset_seconds": status.clock_offset / 1_000_000,
-        "unwritable": client.unwritable,
+        "unwritable": client.status.unwritable,
         "blocked": access == Access::Blocked,
     })
 }
@@ -208,7 +208,7 @@ fn row(client: &StoredClient, name: &str, access: Access, now: Timestamp) -> Str
         (Access::Open, true) => "stopped".to_owned(),
         (Access::Open, false) => format!("{ago} ago"),
     };
-    let note = if client.unwritable {
+    let note = if client.status.unwritable {
         "  cannot write its spool"
     } else {
         ""

@@ -154,21 +154,16 @@ impl Intake {
         let mut state = self.lock();
         state.correlator.heard(client, steady());
         state.correlator.owns(client, &status.traps);
+        if status.unwritable {
+            state.correlator.spool_fails(client, now);
+        } else {
+            state.correlator.spool_works(client, now);
+        }
         self.store.put(Change::Status {
             client,
             now,
             status,
         });
-    }
-
-    /// Notes that a client cannot write its spool.
-    pub fn spool_fails(&self, client: ClientId, now: Timestamp) {
-        self.lock().correlator.spool_fails(client, now);
-    }
-
-    /// Notes that a client can write its spool, as far as it has said.
-    pub fn spool_works(&self, client: ClientId, now: Timestamp) {
-        self.lock().correlator.spool_works(client, now);
     }
 
     /// Notes that a client stops on purpose.

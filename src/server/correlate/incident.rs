@@ -265,11 +265,14 @@ impl Incident {
 
     /// Whether there is something to say at `now`.
     pub fn due(&self, now: Timestamp) -> Say {
-        let Told::Once { at, alerts, .. } = self.told else {
+        let Told::Once {
+            at, alerts, what, ..
+        } = &self.told
+        else {
             return Say::Open;
         };
         // A clock that was set back must not hold anything up.
-        let paused = at <= now && now < at.after(pause(alerts));
+        let paused = *at <= now && now < at.after(self.pause(*alerts, what));
         if paused || self.next_update().is_none() {
             Say::Nothing
         } else {
@@ -298,15 +301,29 @@ impl Incident {
                 (Detector::NewClient, _) => gist.newcomers_matter(what),
                 (_, _) => gist.matters(what),
             };
-        worth.then(|| at.after(pause(*alerts)))
+        worth.then(|| at.after(self.pause(*alerts, what)))
+    }
+
+    /// The pause after the last alert, which said this. That an incident has become graver waits no
+    /// longer than the rest of a burst does: else it could be held back by reporting the like of it
+    /// beforehand.
+    fn pause(&self, alerts: u32, told: &Gist) -> Duration {
+        let pause = pause(alerts);
+        if self.severity() > told.severity {
+            pause.min(FIRST_PAUSE)
+        } else {
+            pause
+        }
     }
 
     /// A time before which there will be nothing to say, and which it does not end before either.
     pub fn not_before(&self, quiet: Duration) -> Timestamp {
         let end = self.heard.after(quiet);
-        match self.told {
+        match &self.told {
             Told::Nothing => end,
-            Told::Once { at, alerts, .. } => end.min(at.after(pause(alerts))),
+            Told::Once {
+                at, alerts, what, ..
+            } => end.min(at.after(self.pause(*alerts, what))),
         }
     }
 
@@ -465,64 +482,4 @@ fn id(detector: Detector, subject: Subject, mark: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::correlate::clients::Handle;
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
-    }
-
-    fn sighting(seconds: u64, client: u8, port: u16) -> Sighting {
-        Sighting {
-            at: at(seconds),
-            source: [192, 0, 2, 1].into(),
-            client: ClientId([client; 16]),
-            port,
-            count: 1,
-            handle: Handle(1),
-        }
-    }
-
-    fn incident() -> Incident {
-        let subject = Subject::Port(22);
-        Incident::new(Detector::FrequentPort, subject, b"mark", at(0))
-    }
-
-    #[test]
-    fn a_burst_is_told_at_once_and_whole_after_five_seconds_and_then_ever_more_sparsely() {
-        let mut incident = incident();
-        let mut told = Vec::new();
-        for second in 0..7200 {
-            incident.add(&sighting(second, 1, 22));
-            if incident.due(at(second)) != Say::Nothing {
-                told.push((second, incident.hits));
-                incident.told(at(second));
-            }
-        }
-        assert_eq!(told, [(0, 1), (5, 6), (65, 66), (665, 666), (2663, 2664)]);
-    }
-
-    #[test]
-    fn slow_incidents_stay_open_longer_but_not_for_ever() {
-        let quiet = Duration::from_secs(3600);
-        let mut fast = incident();
-        fast.add(&sighting(0, 1, 22));
-        fast.add(&sighting(10, 1, 22));
-        assert_eq!(fast.ends(quiet), at(3610));
-        let mut slow = fast.clone();
-        slow.add(&sighting(7210, 1, 22));
-        assert_eq!(slow.ends(quiet), at(7210 + 3605 * 4));
-        let mut slowest = fast;
-        slowest.add(&sighting(90 * 86_400, 1, 22));
-        assert_eq!(slowest.ends(quiet), at(97 * 86_400));
-    }
-
-    #[test]
-    fn an_id_follows_from_detector_subject_and_first_event() {
-        let id = |mark: &[u8]| id(Detector::FrequentPort, Subject::Port(22), mark);
-        assert_eq!(id(b"a"), id(b"a"));
-        assert_ne!(id(b"a"), id(b"b"));
-        assert_eq!(id(b"a").len(), 8);
-    }
-}
+mod tests;

@@ -117,13 +117,9 @@ impl<'a> Attendant<'a> {
             backlog: heartbeat.backlog,
             dropped: heartbeat.dropped,
             clock_offset: self.offset.correction(),
+            unwritable: conditions & condition::SPOOL != 0,
         };
         self.intake.heartbeat(self.host.id, now, status);
-        if conditions & condition::SPOOL == 0 {
-            self.intake.spool_works(self.host.id, now);
-        } else {
-            self.intake.spool_fails(self.host.id, now);
-        }
         if let Some(receipt) = self.receipt {
             self.intake.check(receipt, &self.progress);
         }

@@ -153,7 +153,7 @@ fn describe(
     transaction
         .prepare_cached(
             "UPDATE client SET last_seen = ?2, trap_ports = ?3, traps_wanted = ?4, backlog = ?5,
-             dropped = ?6, clock_offset = ?7 WHERE id = ?1",
+             dropped = ?6, clock_offset = ?7, unwritable = ?8 WHERE id = ?1",
         )?
         .execute(params![
             client.0,
@@ -162,7 +162,8 @@ fn describe(
             status.traps_wanted,
             integer(status.backlog),
             integer(status.dropped),
-            status.clock_offset
+            status.clock_offset,
+            status.unwritable
         ])?;
     Ok(())
 }

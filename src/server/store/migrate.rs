@@ -204,7 +204,7 @@ mod tests {
         let traps = clients.iter().map(|it| &*it.status.traps);
         let expected = [&[20_022, 20_080, 20_445][..], &[20_022, 21_389]];
         assert_eq!(traps.collect::<Vec<_>>(), expected);
-        assert!(clients.iter().all(|it| !it.unwritable));
+        assert!(clients.iter().all(|it| !it.status.unwritable));
         let mut events = 0;
         let count = |_: &Event, _: &str| {
             events += 1;

@@ -41,8 +41,6 @@ pub struct StoredClient {
     pub missing: u64,
     /// Hits that were refused because of their time.
     pub refused: u64,
-    /// Whether it cannot write its spool.
-    pub unwritable: bool,
     /// What it last said of itself.
     pub status: Status,
 }

@@ -98,6 +98,8 @@ pub struct Status {
     pub dropped: u64,
     /// How far its clock is behind the server's, in microseconds.
     pub clock_offset: i64,
+    /// Whether it cannot write its spool.
+    pub unwritable: bool,
 }
 
 /// An alert as it is kept.

@@ -92,13 +92,13 @@ pub fn client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
         progress: unsigned(row.get(7)?),
         missing: unsigned(row.get(8)?),
         refused: unsigned(row.get(14)?),
-        unwritable: row.get(15)?,
         status: Status {
             traps: traps(&row.get::<_, Vec<u8>>(9)?),
             traps_wanted: row.get(10)?,
             backlog: unsigned(row.get(11)?),
             dropped: unsigned(row.get(12)?),
             clock_offset: row.get(13)?,
+            unwritable: row.get(15)?,
         },
     })
 }
