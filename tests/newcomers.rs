@@ -104,7 +104,9 @@ fn who_makes_identities_as_fast_as_they_can_drives_out_nothing_and_is_reported()
     assert_eq!(visit.report(report(4, vec![hit("192.0.2.67", 22)])), 4);
     let log = server.process.lines(|_| true);
     let about = log.iter().filter(|line| line.contains("is not let in"));
-    assert_eq!(about.count(), 1);
+    // Of 300 that were put off; the others are counted.
+    let lines = about.count();
+    assert!((1..=60).contains(&lines), "{lines}");
     assert_intact(&sandbox, &honest);
     let stderr = server.process.stop().stderr;
     assert!(

@@ -56,6 +56,8 @@ mod door;
 
 /// Clients and strangers who try to keep the server from hearing others.
 mod deafness;
+/// Clients that say whatever the protocol allows.
+mod rogues;
 
 /// A server that is away while traps are touched.
 mod away;

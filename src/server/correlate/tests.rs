@@ -2,6 +2,7 @@
 
 mod beyond;
 mod floods;
+mod rogues;
 mod silence;
 mod witnesses;
 

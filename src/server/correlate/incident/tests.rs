@@ -1,3 +1,5 @@
+//! When something is said of an incident, when it ends, and what it is called.
+
 use super::*;
 use crate::server::correlate::clients::Handle;
 
