@@ -57,14 +57,16 @@ impl Correlator {
     /// Who holds most of the places, in words. Looks at all who hold any.
     fn holders(&self) -> String {
         let places = self.incidents.places();
-        let (bound, share) = (places.bound(), places.share());
+        let (bound, share) = (places.bound(), places.share_of_witness());
         let mut holders = Vec::new();
         if let Some((witness, count)) = places.busiest_witness() {
             let who = self.reporter(witness);
             holders.push(format!("reports of {who} hold {count} of {bound} places"));
         }
         let network = places.busiest_network();
-        if let Some((network, count)) = network.filter(|(_, count)| *count > share / 2) {
+        if let Some((network, count)) =
+            network.filter(|(_, count)| *count > places.share_of_network() / 2)
+        {
             holders.push(format!("sources in {network} hold {count}"));
         }
         let holders = holders.join(", ");

@@ -33,6 +33,7 @@ impl Incidents {
         };
         appraise(&mut incident, &self.doubtful, clients);
         let place = finding.place(&incident, clients, &self.places);
+        self.places.share_among(clients.witnesses());
         let Ok(leaving) = self.places.make_room(&place) else {
             self.turnover.unopened += 1;
             return false;

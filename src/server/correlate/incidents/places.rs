@@ -6,7 +6,7 @@
 //!
 //! | share | of all places | for |
 //! |---|---|---|
-//! | of a witness | an eighth | incidents that its reports have opened |
+//! | of a witness | an eighth, or as many parts as there are witnesses if they are fewer | incidents that its reports have opened |
 //! | of a network | an eighth | incidents about sources of one IPv4 /24 or IPv6 /48 |
 //! | of the outside | seven eighths | all incidents but those about sources inside |
 //!
@@ -37,6 +37,8 @@ pub use crate::server::correlate::incidents::places::rank::{Backing, Conduct, Cr
 #[derive(Debug)]
 pub struct Places {
     bound: usize,
+    /// How many parts there are for witnesses.
+    parts: usize,
     inside: Room,
     outside: Room,
     networks: Holders<Network, Rank, Entry>,
@@ -66,6 +68,7 @@ impl Places {
     pub fn new(bound: usize) -> Self {
         Self {
             bound,
+            parts: SHARES,
             inside: Room::default(),
             outside: Room::default(),
             networks: Holders::default(),
@@ -77,9 +80,23 @@ impl Places {
         self.bound
     }
 
-    /// How many there are for one witness, and how many for one network.
-    pub fn share(&self) -> usize {
-        (self.bound / SHARES).max(LEAST_SHARE).min(self.bound)
+    /// Notes how many witnesses the fleet has: those of a small one share all places among them.
+    pub fn share_among(&mut self, witnesses: usize) {
+        self.parts = witnesses.clamp(1, SHARES);
+    }
+
+    /// How many there are for one witness.
+    pub fn share_of_witness(&self) -> usize {
+        self.part(self.parts)
+    }
+
+    /// How many there are for one network.
+    pub fn share_of_network(&self) -> usize {
+        self.part(SHARES)
+    }
+
+    fn part(&self, parts: usize) -> usize {
+        (self.bound / parts).max(LEAST_SHARE).min(self.bound)
     }
 
     /// How many are taken.
@@ -194,7 +211,8 @@ impl Places {
 
     fn limit(&self, scope: Scope) -> usize {
         match scope {
-            Scope::Witness(_) | Scope::Network(_) => self.share(),
+            Scope::Witness(_) => self.share_of_witness(),
+            Scope::Network(_) => self.share_of_network(),
             Scope::Outside => self.bound - self.bound / SHARES,
             Scope::All => self.bound,
         }

@@ -163,6 +163,17 @@ fn who_would_need_room_in_two_shares_displaces_one_for_both_if_one_is_in_both() 
     assert_eq!(places.make_room(&newcomer), both);
 }
 
+#[test]
+fn the_witnesses_of_a_small_fleet_share_all_places_among_them() {
+    let share = |witnesses| {
+        let mut places = Places::new(4096);
+        places.share_among(witnesses);
+        places.share_of_witness()
+    };
+    let shares = [0, 1, 2, 3, 8, 1000].map(share);
+    assert_eq!(shares, [4096, 4096, 2048, 1365, 512, 512]);
+}
+
 /// The places, and who holds them as anybody can count.
 struct Model {
     places: Places,
