@@ -193,7 +193,7 @@ impl Correlator {
     /// the finding, if there is a place for it. Whether there was.
     pub fn blame(&mut self, case: &Case, statistic: Statistic, alerts: &mut Vec<Alert>) -> bool {
         let suspect = self.sources.suspect_mut(case.source(), case.zone);
-        let since = suspect.as_ref().map(|suspect| suspect.first_seen);
+        let since = suspect.as_ref().map(|suspect| suspect.known_since);
         let touches = match (suspect, statistic.detector) {
             (
                 Some(suspect),

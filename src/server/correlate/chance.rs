@@ -118,7 +118,7 @@ impl Chance {
             .iter()
             .filter(|it| it.standing == Standing::Unalerted)
         {
-            let days = now.since(suspect.first_seen).as_secs_f64() / DAY;
+            let days = now.since(suspect.known_since).as_secs_f64() / DAY;
             calibration.add(suspect.bursts, suspect.contacts, days);
             harmless += 1;
         }

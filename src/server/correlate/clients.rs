@@ -27,6 +27,7 @@ use crate::server::correlate::clients::liveness::{Liveness, Presence, Record};
 use crate::server::correlate::clients::names::Names;
 use crate::server::correlate::clients::owners::Owners;
 pub use crate::server::correlate::clients::progress::Fresh;
+pub use crate::server::correlate::clients::witnesses::NOBODY;
 pub use crate::server::correlate::clients::witnesses::Witness;
 use crate::server::correlate::clients::witnesses::{DAY, Witnesses};
 
@@ -199,10 +200,9 @@ impl Clients {
         self.addresses.holds(id, address)
     }
 
-    /// On whose word it rests what this client reports.
+    /// On whose word it rests what this client reports. All that are not known are one.
     pub fn witness(&self, id: ClientId) -> Witness {
-        self.witness_of(self.handle(id))
-            .unwrap_or(Witness::Client(id))
+        self.witness_of(self.handle(id)).unwrap_or(NOBODY)
     }
 
     /// The same by the client's handle; `None` if it is not known.

@@ -30,6 +30,10 @@ impl Correlator {
         if lost == self.health.lost.counted {
             return;
         }
+        if !self.detectors.degraded.enabled {
+            self.health.lost.counted = lost;
+            return;
+        }
         let alerts = self.incidents.get(KEY).map(Incident::alerts);
         if alerts != Some(self.health.lost.alerts) {
             self.health.lost.told = self.health.lost.counted;
@@ -37,9 +41,6 @@ impl Correlator {
             self.health.lost.holders = self.holders();
         }
         self.health.lost.counted = lost;
-        if !self.detectors.degraded.enabled {
-            return;
-        }
         let statistic = Statistic {
             detector: Detector::Degraded,
             measure: Measure::Share {

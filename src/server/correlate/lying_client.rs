@@ -121,7 +121,10 @@ impl Reports {
         let past = self.past.get(&witness).copied().unwrap_or(0.0);
         let threshold = settings.factor.get() * self.usual.max(past).max(BEGIN.into());
         // Where few report, each of them has a large share.
-        let fair = settings.share.get().max(4.0 / self.of.len().max(1) as f64);
+        let fair = settings
+            .share
+            .get()
+            .max(4.0 / self.reporters.max(self.of.len()).max(1) as f64);
         let value = f64::from(alone);
         let flood = value >= threshold && value > fair * f64::from(self.networks.sum());
         flood.then(|| Flood {

@@ -66,7 +66,7 @@ use crate::server::correlate::by_contact::Contacts;
 use crate::server::correlate::by_side::Sides;
 use crate::server::correlate::by_source::{Blamed, Case};
 use crate::server::correlate::chance::Chance;
-use crate::server::correlate::clients::{Client, Clients, Fresh, Room, Witness};
+use crate::server::correlate::clients::{Client, Clients, Fresh, NOBODY, Room};
 use crate::server::correlate::dormant::Closed;
 use crate::server::correlate::frequency::Rule;
 use crate::server::correlate::hammering::Repeats;
@@ -129,9 +129,6 @@ impl Rules {
     }
 }
 
-/// Who stands behind all clients for which there was no room.
-const NOBODY: Witness = Witness::Client(ClientId([0; 16]));
-
 impl Correlator {
     /// An engine that has seen nothing, and whose tables can be foreseen: for replays.
     pub fn new(settings: &ServerSettings) -> Self {
@@ -181,7 +178,7 @@ impl Correlator {
 
     /// Takes up a client as it was before a restart.
     pub fn remember(&mut self, client: ClientId, known: &Client) {
-        self.newcomers.remember(client, known);
+        self.newcomers.remember(client, known, &self.clients);
         self.clients.remember(client, known);
     }
 

@@ -17,7 +17,7 @@ use crate::event::{ClientId, Timestamp, neighbourhood};
 use crate::server::alert::{Detector, Measure, Severity, Source, Statistic, Subject};
 use crate::server::correlate::Correlator;
 use crate::server::correlate::clients::liveness::Presence;
-use crate::server::correlate::clients::{Client, Farewell};
+use crate::server::correlate::clients::{Client, Clients, Farewell};
 use crate::server::correlate::incident::Incident;
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::table::Table;
@@ -80,9 +80,13 @@ impl Default for Newcomers {
 
 impl Newcomers {
     /// Takes up a client as it was before a restart.
-    pub fn remember(&mut self, id: ClientId, client: &Client) {
+    pub fn remember(&mut self, id: ClientId, client: &Client, clients: &Clients) {
         self.found(client.since);
-        self.names.insert(client.name.clone(), id);
+        let bearer = self.names.get(&client.name);
+        let other = bearer.and_then(|bearer| clients.get(*bearer));
+        if other.is_none_or(|other| other.seen < client.since) {
+            self.names.insert(client.name.clone(), id);
+        }
     }
 
     /// When the fleet's first client came, as far as is known.
@@ -282,14 +286,15 @@ impl Correlator {
         let key = Key::Health(detector, subject);
         if !self.incidents.is_open(key) {
             let mark = [&client.0[..], &now.as_micros().to_be_bytes()].concat();
-            self.incidents
-                .put(key, Incident::new(detector, subject, &mark, now));
+            let mut incident = Incident::new(detector, subject, &mark, now);
+            incident.found = severity;
+            self.incidents.put(key, incident);
         }
         if let Some(incident) = self.incidents.get_mut(key) {
             // The count is to be the latest one.
             let statistic = Statistic { detector, measure };
             incident.statistics.insert(detector, statistic);
-            incident.found = severity;
+            incident.found = incident.found.max(severity);
             incident.clients.add(client, 0);
             incident.went_on(now);
         }

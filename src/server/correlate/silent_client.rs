@@ -117,6 +117,9 @@ impl SilentClient {
             let Key::Silence(subject @ Subject::Client(client)) = memory.key else {
                 continue;
             };
+            if clients.get(client).is_none() {
+                continue;
+            }
             let mut incident =
                 Incident::new(Detector::SilentClient, subject, &[], memory.first_seen);
             incident.id.clone_from(id);

@@ -60,7 +60,7 @@ impl Clients {
 
 /// Whether a client was away for longer than it is remembered for.
 fn is_over(client: &Client, now: Timestamp) -> bool {
-    now.since(client.heard) > client.lived().clamp(DAY, MONTH)
+    now.since(client.seen) > client.lived().clamp(DAY, MONTH)
 }
 
 #[cfg(test)]

@@ -24,6 +24,10 @@ pub enum Witness {
     Client(ClientId),
 }
 
+/// Who stands behind all clients that are not known: for which there was no room, or that were
+/// forgotten or blocked.
+pub const NOBODY: Witness = Witness::Client(ClientId([0; 16]));
+
 /// A client that was there for so long is established.
 pub const DAY: Duration = Duration::from_secs(86_400);
 

@@ -38,7 +38,8 @@ impl Finding<'_> {
         incident.lateness = self.received.since(last.at);
         incident.trip(self.statistic);
         incident.circumstances.origin = self.origin;
-        incident.circumstances.source_since = self.source_since;
+        // Not when it happened: that is what the client says.
+        incident.circumstances.source_since = self.source_since.or(Some(self.received));
         Some(incident)
     }
 

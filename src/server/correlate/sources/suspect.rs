@@ -97,8 +97,8 @@ impl Moment for Touch {
 #[derive(Clone, Debug)]
 pub struct Suspect {
     key: Key,
-    /// When it was first seen.
-    pub first_seen: Timestamp,
+    /// When the server first got a hit of it, whenever its client says that it happened.
+    pub known_since: Timestamp,
     /// When it was last seen.
     pub last_seen: Timestamp,
     last_contact: Timestamp,
@@ -179,14 +179,14 @@ pub struct Change {
 }
 
 impl Suspect {
-    /// Who is seen for the first time.
-    pub fn new(key: Key, touch: Touch, proof: Proof, model: &Model) -> Self {
+    /// Who is seen for the first time, in a hit that the server got at `now`.
+    pub fn new(key: Key, touch: Touch, proof: Proof, model: &Model, now: Timestamp) -> Self {
         let run = Bursts::fresh(model);
         let mut days = Days::default();
         days.add(touch.at);
         Self {
             key,
-            first_seen: touch.at,
+            known_since: now,
             last_seen: touch.at,
             last_contact: touch.at,
             contacts: 1,
@@ -233,7 +233,6 @@ impl Suspect {
         shelf: &mut Shelf<'_>,
     ) -> Change {
         let pause = touch.at.since(self.last_seen);
-        self.first_seen = self.first_seen.min(touch.at);
         self.last_seen = self.last_seen.max(touch.at);
         self.days.add(touch.at);
         let (novelty, fired) = self.remember(touch, rule, shelf);

@@ -245,7 +245,7 @@ impl Tier {
     }
 
     fn admit(&mut self, visit: &Visit<'_>, strength: u32, contacts: u32) -> Sight {
-        let suspect = Suspect::new(visit.key, visit.touch, visit.proof, visit.model);
+        let suspect = Suspect::new(visit.key, visit.touch, visit.proof, visit.model, visit.now);
         let expired = visit.now.before(MEMORY);
         let (place, arrival) = match self.vault.admit(visit.hash, suspect, strength, expired) {
             Room::Free(place) => (place, Arrival::Newcomer),

@@ -238,3 +238,21 @@ fn a_port_named_often_has_one_owner_and_a_coordinated_scan_stays_one() {
     let found = story.alerts.iter().rfind(coordinated).unwrap();
     assert_eq!(found.severity, Severity::Critical);
 }
+
+#[test]
+fn lies_that_are_dated_back_are_part_of_the_flood_as_well() {
+    let mut story = fleet(ROOMY, 20);
+    story.flood(3 * HOUR, 7, 1100);
+    for port in [22, 80, 3389] {
+        story.late(2 * HOUR, HOUR + MINUTE, "198.51.100.2", 7, port);
+    }
+    assert_eq!(story.about("198.51.100.2").severity, Severity::Low);
+}
+
+#[test]
+fn whoever_was_quiet_until_the_next_hour_is_found_as_well() {
+    let mut story = fleet(ROOMY, 20);
+    story.flood(HOUR + MINUTE, 7, 1100);
+    let liar = story.about(&ClientId([7; 16]).to_string());
+    assert_eq!(liar.detector, Detector::LyingClient);
+}
