@@ -82,7 +82,10 @@ fuzz_target!(|input: Input<'_>| {
     let Ok((mut spool, found)) = Spool::open(folder.path(), size) else {
         return;
     };
-    let (next, appended) = (spool.next(), spool.append(spool.next(), &[b"a record".to_vec()]));
+    let (next, appended) = (
+        spool.next(),
+        spool.append(spool.next(), &[b"a record".to_vec()]),
+    );
     if let (Found::Damaged { kept, .. }, Ok(_)) = (&found, &appended) {
         assert!(kept.exists());
         let records = spool.oldest(next - 1, 9).unwrap();

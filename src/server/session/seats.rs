@@ -5,7 +5,8 @@
 //! identity, from wherever, is turned away while the former one's connection is open and shows
 //! signs of life: then the state folder was copied, and two clients would number their hits alike.
 //!
-//! Whether there is room for one more, and who gives way, is decided in [`seating`].
+//! Whether there is room for one more, and who gives way, is decided in
+//! [`seating`](crate::server::session::seating).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};

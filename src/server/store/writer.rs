@@ -1,6 +1,6 @@
 //! The one thread that writes.
 //!
-//! It takes all there is in the [queue], writes it in one transaction,
+//! It takes all there is in the [queue](crate::server::store::queue), writes it in one transaction,
 //! commits, and wakes those who wait. If the disk does not take it, the queue stays as it is and
 //! the thread tries again every second; it says so once, and once when it is well again. In the same
 //! transactions it [forgets](crate::server::store::expiry) what is too old or too much.
