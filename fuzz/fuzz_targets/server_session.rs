@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use vft::fuzzing::correlate::Correlator;
-use vft::fuzzing::correlate::clients::{Client, Farewell};
+use vft::fuzzing::correlate::clients::Client;
 use vft::fuzzing::intake::Intake;
 use vft::fuzzing::metrics::ServerMetrics;
 use vft::fuzzing::process::Stop;
@@ -84,14 +84,8 @@ fn context(input: &Input<'_>, settings: &ServerSettings, writer: &Writer) -> Con
     let mut correlator = Correlator::new(settings);
     let progress = u64::from(input.known);
     let known = Client {
-        name: "web-1".to_owned(),
-        since: now(),
-        heard: now(),
-        farewell: Farewell::None,
         progress,
-        missing: 0,
-        address: None,
-        traps: Vec::new(),
+        ..Client::new("web-1", now())
     };
     correlator.remember(id(Place::Here), &known);
     let durable = [(id(Place::Here), progress)];
