@@ -87,6 +87,8 @@ pub fn open_damaged(path: &Path) -> rusqlite::Result<Connection> {
     // Without it, a file that is shorter than it says is not read at all.
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
     database.pragma_update(None, "cell_size_check", true)?;
+    // A process that is confined has no other place for what is sorted.
+    database.pragma_update(None, "temp_store", "MEMORY")?;
     database.pragma_update(None, "query_only", true)?;
     Ok(database)
 }

@@ -128,6 +128,7 @@ impl Spool {
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = NORMAL;
              PRAGMA cache_size = -256;
+             PRAGMA temp_store = MEMORY;
              PRAGMA journal_size_limit = 1048576;",
         )?;
         let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;

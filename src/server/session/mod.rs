@@ -124,10 +124,10 @@ pub fn serve(socket: &Arc<TcpStream>, peer: SocketAddr, permit: Permit, context:
         }
     };
     let admitted = admit(&mut link, address, &permit, context);
+    let admitted = admitted.and_then(|applicant| meet(applicant, address, context));
     if admitted.is_ok() {
         permit.proven();
     }
-    let admitted = admitted.and_then(|applicant| meet(applicant, address, context));
     let admitted = admitted.and_then(|applicant| take_seat(applicant, address, socket, context));
     drop(permit);
     let end = match admitted {
@@ -240,6 +240,9 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// Lets a client pass that the server knows, and newcomers as the settings say.
 fn meet(applicant: Applicant, address: IpAddr, context: &Context) -> Result<Applicant, End> {
+    if context.intake.is_blocked(applicant.id) {
+        return Err(blocked(&applicant.name, address, context).into());
+    }
     let Familiarity::New { founded } = context.intake.familiarity(applicant.id) else {
         return Ok(applicant);
     };
@@ -433,15 +436,17 @@ fn ended(applicant: &Applicant, refusal: Refusal, context: &Context) -> Refusal 
 fn unwelcome(why: Unwelcome, arrival: &Arrival<'_>, context: &Context) -> Refusal {
     match why {
         Unwelcome::NoRoom => Refusal::TooManyClients,
-        Unwelcome::Blocked => {
-            context.metrics.refused_sessions.one();
-            let (name, address) = (arrival.name, arrival.address);
-            if let Some(left_out) = context.seldom.blocked.line(address) {
-                warn!("client {name} at {address} is blocked, and refused{left_out}");
-            }
-            Refusal::Blocked
-        }
+        Unwelcome::Blocked => blocked(arrival.name, arrival.address, context),
     }
+}
+
+/// Notes that a client has come that an operator has blocked.
+fn blocked(name: &str, address: IpAddr, context: &Context) -> Refusal {
+    context.metrics.refused_sessions.one();
+    if let Some(left_out) = context.seldom.blocked.line(address) {
+        warn!("client {name} at {address} is blocked, and refused{left_out}");
+    }
+    Refusal::Blocked
 }
 
 /// Waits until a client may be read from again.

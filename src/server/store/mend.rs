@@ -110,7 +110,9 @@ fn carry_over(path: &Path, fresh: &Path) -> Result<Outcome, StoreError> {
 fn fill(path: &Path, fresh: &Path, share: i64) -> rusqlite::Result<Outcome> {
     let mut database = Connection::open(fresh)?;
     // It counts for nothing before it is complete.
-    database.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;")?;
+    database.execute_batch(
+        "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY;",
+    )?;
     schema::make_tables(&database)?;
     let now = clock::wall().into();
     match database::open_damaged(path) {
