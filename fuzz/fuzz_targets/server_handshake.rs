@@ -81,8 +81,10 @@ fn honest(gate: &Gate, hello: Hello, secret: Option<&SecretKey>, binding: Option
     let welcome = gate
         .welcome(&applicant, Some(1), Duration::MAX, Timestamp::default())
         .unwrap();
-    let ServerMessage::Welcome(welcome) = decode(&welcome).unwrap() else {
-        panic!("a welcome is not a welcome");
+    let welcome = match decode(&welcome).unwrap() {
+        ServerMessage::Welcome(welcome) => welcome,
+        ServerMessage::ExtendedWelcome(extended) => extended.welcome,
+        other => panic!("{other:?} is no welcome"),
     };
     assert_eq!(welcome.secret.is_some(), secret.is_some());
     // A proof that was made for another hello is worth nothing.

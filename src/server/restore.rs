@@ -217,6 +217,12 @@ fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
         what: Gist {
             hits: line.get("hits")?.as_u64()?,
             clients: count("clients")?,
+            // Alerts of before witnesses were counted have none.
+            witnesses: line
+                .get("witnesses")
+                .and_then(Value::as_u64)
+                .and_then(|witnesses| usize::try_from(witnesses).ok())
+                .unwrap_or(0),
             ports: count("ports")?,
             detectors: line.get("detectors")?.as_array()?.len(),
             severity: severity(&line)?,

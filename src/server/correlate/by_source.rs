@@ -72,9 +72,14 @@ impl Correlator {
             },
         );
         let findings = self.judge_source(case, &sight);
+        let is_inside = case.zone == Zone::Inside && !self.is_own(&case.sighting);
         if let Some(incident) = self.incidents.get_mut(case.key()) {
             case.blamed = Blamed::Yes;
             incident.receive(&case.sighting, case.now);
+            // Whoever touches their own traps first hides no step to another host.
+            if is_inside {
+                incident.circumstances.origin = Origin::Inside;
+            }
         } else {
             // Where there is no place for the first, a graver one may still find one.
             let mut findings = findings.iter();

@@ -90,6 +90,8 @@ pub struct Gist {
     pub hits: u64,
     /// The clients that saw it.
     pub clients: usize,
+    /// The witnesses on whose word it rests.
+    pub witnesses: usize,
     /// The ports it touched.
     pub ports: usize,
     /// The detectors it tripped.
@@ -228,8 +230,10 @@ impl Incident {
 
     /// Notes something to say beside the figures, unless there is much already.
     pub fn remark(&mut self, remark: String) {
-        if self.remarks.len() < MAX_REMARKS {
-            self.remarks.insert(remark);
+        let is_new = self.remarks.len() < MAX_REMARKS && self.remarks.insert(remark);
+        // How vft does is in the remarks; of what touches traps the figures tell.
+        if is_new && self.opened_by.is_about_health() {
+            self.restated = self.restated.saturating_add(1);
         }
     }
 
@@ -304,12 +308,13 @@ impl Incident {
         worth.then(|| at.after(self.pause(*alerts, what)))
     }
 
-    /// The pause after the last alert, which said this. That an incident has become graver waits no
-    /// longer than the rest of a burst does: else it could be held back by reporting the like of it
+    /// The pause after the last alert, which said this. That an incident has become graver, or that a
+    /// second witness confirms it, waits no longer than the rest of a burst does: else it could be held back by reporting the like of it
     /// beforehand.
     fn pause(&self, alerts: u32, told: &Gist) -> Duration {
         let pause = pause(alerts);
-        if self.severity() > told.severity {
+        let is_confirmed = told.witnesses == 1 && self.testimony.count() > 1;
+        if is_confirmed || self.severity() > told.severity {
             pause.min(FIRST_PAUSE)
         } else {
             pause
@@ -415,6 +420,7 @@ impl Incident {
         Gist {
             hits: self.hits.max(self.newcomers()),
             clients: self.reporters(),
+            witnesses: self.testimony.count(),
             ports: self.ports.count(),
             detectors: self.statistics.len(),
             severity: self.severity(),
@@ -444,13 +450,18 @@ impl Gist {
     }
 
     fn matters(&self, told: &Self) -> bool {
-        self.hits >= told.hits.saturating_mul(4)
-            || self.clients >= told.clients.saturating_mul(2)
-            || self.ports >= told.ports.saturating_mul(2)
+        (self.hits > told.hits && self.hits >= told.hits.saturating_mul(4))
+            || has_doubled(self.clients, told.clients)
+            || has_doubled(self.ports, told.ports)
+            || has_doubled(self.witnesses, told.witnesses)
             || self.detectors > told.detectors
             || self.severity > told.severity
             || self.shape != told.shape
     }
+}
+
+const fn has_doubled(count: usize, told: usize) -> bool {
+    count > told && count >= told.saturating_mul(2)
 }
 
 /// Eight characters of Crockford's base 32 (40 bits) of the SHA-256 over detector, subject and
