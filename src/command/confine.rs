@@ -79,6 +79,14 @@ pub fn client(folder: &StateFolder, servers: &[Endpoint], later: Vec<u16>) -> Ru
     let is_name = |server: &Endpoint| server.host.parse::<IpAddr>().is_err();
     if servers.iter().any(is_name) {
         rules.read = LOOK_UP.map(PathBuf::from).to_vec();
+        // On some systems it is a link to a folder of another name.
+        let resolver = fs::canonicalize("/etc/resolv.conf").ok();
+        rules.read.extend(
+            resolver
+                .as_deref()
+                .and_then(Path::parent)
+                .map(Path::to_owned),
+        );
         rules.connect.push(DNS);
     }
     rules

@@ -1,11 +1,13 @@
 //! SIGTERM and SIGINT ask for a stop; a second one ends the process at once. SIGHUP is noted for
-//! whoever reads settings anew.
+//! whoever reads settings anew. A file that may not grow any more (SIGXFSZ) is as a full disk, and
+//! ends nothing.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 
+use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -41,6 +43,8 @@ fn handle(stop: &Stop) -> io::Result<HangUp> {
         flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
+    // With a handler, whoever writes gets an error instead.
+    flag::register(Signal::XFSZ.as_raw(), Arc::default())?;
     let hang_up = HangUp::default();
     flag::register(SIGHUP, Arc::clone(&hang_up.0))?;
     let mut signals = Signals::new([SIGTERM, SIGINT])?;

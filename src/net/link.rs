@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::pki_types::ServerName;
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData,
@@ -99,10 +100,10 @@ impl Link {
     /// Whether the peer has closed the connection, or sent something nobody asked for, while
     /// nothing was expected of it.
     pub fn is_broken(&self) -> bool {
-        !matches!(glance(self.socket()), Glance::Quiet)
+        !is_quiet(self.socket())
     }
 
-    /// Whether the peer has closed the connection, and all it had sent was read.
+    /// Whether the peer has closed the connection, or somebody here has, whatever is left to read.
     pub fn has_closed(&self) -> bool {
         has_closed(self.socket())
     }
@@ -128,26 +129,18 @@ impl Link {
     }
 }
 
-/// Whether the peer has closed this connection, and all it had sent was read.
+/// Whether the peer has closed this connection, or somebody here has, whatever is left to read.
 pub fn has_closed(socket: &TcpStream) -> bool {
-    matches!(glance(socket), Glance::Closed)
+    let mut socket = [PollFd::new(socket, PollFlags::RDHUP)];
+    // Errors and hang-ups show, asked for or not.
+    poll(&mut socket, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-enum Glance {
-    Quiet,
-    Bytes,
-    Closed,
-}
-
-/// Looks at what there is to read, without waiting for it and without taking it.
-fn glance(socket: &TcpStream) -> Glance {
+/// Whether there is nothing to read, without waiting for it and without taking it.
+fn is_quiet(socket: &TcpStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
-    match SockRef::from(socket).recv_with_flags(&mut byte, PEEK_WITHOUT_WAITING) {
-        Ok(0) => Glance::Closed,
-        Ok(_) => Glance::Bytes,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Glance::Quiet,
-        Err(_) => Glance::Closed,
-    }
+    let peeked = SockRef::from(socket).recv_with_flags(&mut byte, PEEK_WITHOUT_WAITING);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// `MSG_PEEK | MSG_DONTWAIT`, as Linux has them.

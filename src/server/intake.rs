@@ -198,9 +198,9 @@ impl Intake {
     /// time, nothing is taken in.
     pub fn report(&self, batch: &Batch) -> Option<Receipt> {
         let deadline = clock::monotonic() + PATIENCE;
-        if !self.store.wait_for_room(batch.origin, deadline) {
-            return None;
-        }
+        let room = self
+            .store
+            .reserve(batch.origin, batch.hits.len(), deadline)?;
         let mut state = self.lock();
         let fresh = state
             .correlator
@@ -215,7 +215,7 @@ impl Intake {
             .sum();
         let gap = fresh.gap.clone().map(|gap| (*gap.start(), *gap.end()));
         let alerts = self.issue(&mut state, alerts);
-        let ticket = self.store.put(Change::Events {
+        let events = Change::Events {
             client: batch.client,
             origin: batch.origin,
             events,
@@ -224,7 +224,8 @@ impl Intake {
             gap,
             refused,
             now: batch.received,
-        });
+        };
+        let ticket = self.store.put_reserved(events, room);
         let complaint =
             (gap.is_some() || refused > 0).then(|| state.correlator.client_name(batch.client));
         drop(state);

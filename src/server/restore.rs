@@ -225,6 +225,8 @@ fn memory(incident: &StoredIncident) -> Option<(String, Memory)> {
                 .unwrap_or(0),
             ports: count("ports")?,
             detectors: line.get("detectors")?.as_array()?.len(),
+            // What is about vft itself is not gone on with.
+            reasons: 0,
             severity: severity(&line)?,
             shape: Shape::ALL
                 .into_iter()

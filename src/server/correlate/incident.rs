@@ -96,6 +96,8 @@ pub struct Gist {
     pub ports: usize,
     /// The detectors it tripped.
     pub detectors: usize,
+    /// The reasons why vft is out of order, if it is about that.
+    pub reasons: usize,
     /// How much it matters.
     pub severity: Severity,
     /// How clients and ports lie.
@@ -230,10 +232,8 @@ impl Incident {
 
     /// Notes something to say beside the figures, unless there is much already.
     pub fn remark(&mut self, remark: String) {
-        let is_new = self.remarks.len() < MAX_REMARKS && self.remarks.insert(remark);
-        // How vft does is in the remarks; of what touches traps the figures tell.
-        if is_new && self.opened_by.is_about_health() {
-            self.restated = self.restated.saturating_add(1);
+        if self.remarks.len() < MAX_REMARKS {
+            self.remarks.insert(remark);
         }
     }
 
@@ -308,16 +308,33 @@ impl Incident {
         worth.then(|| at.after(self.pause(*alerts, what)))
     }
 
-    /// The pause after the last alert, which said this. That an incident has become graver, or that a
-    /// second witness confirms it, waits no longer than the rest of a burst does: else it could be held back by reporting the like of it
-    /// beforehand.
+    /// The pause after the last alert, which said this.
+    ///
+    /// That an incident has become graver, that a second witness confirms it, or that vft is out of
+    /// order for another reason, waits no longer than the rest of a burst does: else it could be held
+    /// back by reporting the like of it beforehand.
     fn pause(&self, alerts: u32, told: &Gist) -> Duration {
         let pause = pause(alerts);
-        let is_confirmed = told.witnesses == 1 && self.testimony.count() > 1;
-        if is_confirmed || self.severity() > told.severity {
+        let is_confirmed = self.is_confirmed_since(told);
+        let is_graver = self.severity() > told.severity;
+        if is_confirmed || is_graver || self.reasons() > told.reasons {
             pause.min(FIRST_PAUSE)
         } else {
             pause
+        }
+    }
+
+    /// Whether another witness confirms what one alone had said when this was told.
+    fn is_confirmed_since(&self, told: &Gist) -> bool {
+        told.witnesses == 1 && self.testimony.count() > 1
+    }
+
+    /// How many reasons there are why vft is out of order. Of what touches traps the figures tell.
+    fn reasons(&self) -> usize {
+        if self.opened_by.is_about_health() {
+            self.remarks.len()
+        } else {
+            0
         }
     }
 
@@ -387,9 +404,16 @@ impl Incident {
     /// Notes that all there is has been said at `now`.
     pub fn told(&mut self, now: Timestamp) {
         self.messages = self.messages.saturating_add(1);
+        let alerts = match &self.told {
+            // What others say is a burst of its own, of which the whole is said soon.
+            Told::Once {
+                alerts: 2.., what, ..
+            } if self.is_confirmed_since(what) => 1,
+            _ => self.alerts().saturating_add(1),
+        };
         self.told = Told::Once {
             at: now,
-            alerts: self.alerts().saturating_add(1),
+            alerts,
             what: self.gist(),
             restated: self.restated,
         };
@@ -423,6 +447,7 @@ impl Incident {
             witnesses: self.testimony.count(),
             ports: self.ports.count(),
             detectors: self.statistics.len(),
+            reasons: self.reasons(),
             severity: self.severity(),
             shape: self.shape(),
         }
@@ -455,6 +480,7 @@ impl Gist {
             || has_doubled(self.ports, told.ports)
             || has_doubled(self.witnesses, told.witnesses)
             || self.detectors > told.detectors
+            || self.reasons > told.reasons
             || self.severity > told.severity
             || self.shape != told.shape
     }

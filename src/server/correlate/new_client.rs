@@ -251,15 +251,17 @@ impl Correlator {
         }
         let expected = severity == Severity::Informational && self.expects(now, settings);
         let window = settings.window.get();
-        if !settings.enabled || expected || !self.newcomers.may_stand_alone(now, window) {
+        let subject = Subject::Client(client);
+        let key = Key::Health(Detector::NewClient, subject);
+        if !settings.enabled || expected {
             return;
         }
-        let subject = Subject::Client(client);
+        // Whoever changes its name again and again takes up no more room than once.
+        if !self.incidents.is_open(key) && !self.newcomers.may_stand_alone(now, window) {
+            return;
+        }
         self.report_newcomer(subject, client, Measure::Touch, severity, now);
-        if let Some(incident) = self
-            .incidents
-            .get_mut(Key::Health(Detector::NewClient, subject))
-        {
+        if let Some(incident) = self.incidents.get_mut(key) {
             incident.remark(remark);
         }
     }

@@ -16,9 +16,10 @@ use crate::server::correlate::incidents::Key;
 #[derive(Debug, Default)]
 pub struct Spools(BTreeMap<ClientId, Option<Timestamp>>);
 
-/// Clients that have an incident of their own. Identities are free, so there is a bound; what is
-/// beyond it is said of the server.
+/// Clients that have an incident of their own, in all, and of one witness: identities are free. What
+/// is beyond that is said of the server.
 const ALONE: usize = 64;
+const OF_ONE_WITNESS: usize = 5;
 
 /// How long a client must be well before its incident closes.
 const WELL: Duration = Duration::from_secs(10);
@@ -34,16 +35,23 @@ impl Correlator {
         if !self.detectors.degraded.enabled {
             return;
         }
-        let known = &mut self.spools.0;
-        let (subject, why) = if known.contains_key(&client) || known.len() < ALONE {
-            known.insert(client, None);
+        let (subject, why) = if self.has_incident_of_its_own(client) {
+            self.spools.0.insert(client, None);
             let why = "cannot write its spool; hits wait in its memory".to_owned();
             (Subject::Client(client), why)
         } else {
-            let why = format!("more than {ALONE} clients cannot write their spools");
+            let why = "many clients cannot write their spools: see `vft clients`".to_owned();
             (Subject::Server, why)
         };
         self.complain(subject, TRIPPED, Some(why), now);
+    }
+
+    /// Whether a client that cannot write its spool is one of those with an incident of their own.
+    fn has_incident_of_its_own(&self, client: ClientId) -> bool {
+        let known = &self.spools.0;
+        let witness = |id: &ClientId| self.clients.witness(*id);
+        let alike = || known.keys().filter(|id| witness(id) == witness(&client));
+        known.contains_key(&client) || known.len() < ALONE && alike().count() < OF_ONE_WITNESS
     }
 
     /// Notes that a client can write its spool, as far as it has said.
@@ -131,20 +139,29 @@ mod tests {
     #[test]
     fn of_too_many_clients_the_server_says_so() {
         let mut engine = engine();
-        for number in 1..=66 {
+        let mut fails = |number: u8, at_address: u8| {
+            let _room = engine.welcome(client(number), "web", at(0));
+            engine.lives_at(client(number), [10, 0, 0, at_address].into());
             engine.spool_fails(client(number), at(1));
-        }
+        };
+        // Those at one address hide nobody at another.
+        (101..=120).for_each(|number| fails(number, 100));
+        (1..=60).for_each(|number| fails(number, number));
         let mut subjects: Vec<_> = said(&mut engine, 1).into_iter().map(|it| it.1).collect();
         subjects.retain(|subject| *subject == Subject::Server);
         assert_eq!(subjects.len(), 1);
-        assert_eq!(engine.spools.0.len(), ALONE);
+        let of_others = engine.spools.0.keys().filter(|id| **id <= client(60));
+        assert_eq!(
+            (engine.spools.0.len(), of_others.count()),
+            (ALONE, ALONE - OF_ONE_WITNESS)
+        );
         // One whose incident has ended makes room.
         engine.spool_works(client(1), at(2));
         said(&mut engine, 20);
-        engine.spool_fails(client(66), at(20));
+        engine.spool_fails(client(60), at(20));
         assert_eq!(
             said(&mut engine, 20),
-            [(Action::Open, Subject::Client(client(66)))]
+            [(Action::Open, Subject::Client(client(60)))]
         );
     }
 

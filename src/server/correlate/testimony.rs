@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use crate::event::ClientId;
-use crate::server::correlate::clients::Witness;
+use crate::server::correlate::clients::{NOBODY, Witness};
 use crate::server::correlate::sighting::Sighting;
 use crate::server::correlate::table::Fast;
 
@@ -42,6 +42,10 @@ impl Testimony {
     pub fn hear(&mut self, witness: impl Fn(ClientId) -> Witness) {
         for (client, source, port) in self.unheard.drain(..) {
             let witness = witness(client);
+            // Of clients that were forgotten nobody knows whose word it was.
+            if witness == NOBODY {
+                continue;
+            }
             if self.witnesses.len() < MAX_WITNESSES {
                 self.witnesses.insert(witness);
             }

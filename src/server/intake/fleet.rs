@@ -30,8 +30,10 @@ pub struct Arrival<'a> {
 /// What the server knows of somebody who wants to be a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Familiarity {
-    /// It is a client, or was blocked.
+    /// It is a client, or was one.
     Known,
+    /// An operator has blocked it.
+    Blocked,
     /// Nothing.
     New {
         /// When the fleet's first client came.
@@ -64,26 +66,17 @@ impl Intake {
     /// What is known of somebody who wants to be a client.
     pub fn familiarity(&self, client: ClientId) -> Familiarity {
         let state = self.lock();
-        let known = state.correlator.client(client).is_some()
-            || state.blocked.contains(&client)
-            || state.kept.contains_key(&client);
-        if known {
+        if state.blocked.contains(&client) {
+            return Familiarity::Blocked;
+        }
+        let is_client = state.correlator.client(client).is_some();
+        if is_client || state.kept.contains_key(&client) {
             Familiarity::Known
         } else {
             Familiarity::New {
                 founded: state.correlator.founded(),
             }
         }
-    }
-
-    /// Whether a client has come before.
-    pub fn knows(&self, client: ClientId) -> bool {
-        self.familiarity(client) == Familiarity::Known
-    }
-
-    /// Whether an operator has blocked a client.
-    pub fn is_blocked(&self, client: ClientId) -> bool {
-        self.lock().blocked.contains(&client)
     }
 
     /// Does what an operator wants done about a client. Whoever calls this ends its session.

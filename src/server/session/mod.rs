@@ -123,12 +123,17 @@ pub fn serve(socket: &Arc<TcpStream>, peer: SocketAddr, permit: Permit, context:
             return;
         }
     };
-    let admitted = admit(&mut link, address, &permit, context);
-    let admitted = admitted.and_then(|applicant| meet(applicant, address, context));
-    if admitted.is_ok() {
+    let admitted = admit(&mut link, address, &permit, context).and_then(|applicant| {
+        let standing = meet(&applicant, address, context)?;
         permit.proven();
-    }
-    let admitted = admitted.and_then(|applicant| take_seat(applicant, address, socket, context));
+        let newcomer = Newcomer {
+            client: applicant.id,
+            instance: applicant.instance,
+            address,
+            standing,
+        };
+        take_seat(applicant, newcomer, socket, context)
+    });
     drop(permit);
     let end = match admitted {
         Ok(seated) => attend(&mut link, &seated, context),
@@ -239,16 +244,15 @@ fn sit_out(link: &Link, until: Instant, stop: &Stop) {
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// Lets a client pass that the server knows, and newcomers as the settings say.
-fn meet(applicant: Applicant, address: IpAddr, context: &Context) -> Result<Applicant, End> {
-    if context.intake.is_blocked(applicant.id) {
-        return Err(blocked(&applicant.name, address, context).into());
-    }
-    let Familiarity::New { founded } = context.intake.familiarity(applicant.id) else {
-        return Ok(applicant);
+fn meet(applicant: &Applicant, address: IpAddr, context: &Context) -> Result<Standing, End> {
+    let founded = match context.intake.familiarity(applicant.id) {
+        Familiarity::Known => return Ok(Standing::Known),
+        Familiarity::Blocked => return Err(blocked(&applicant.name, address, context).into()),
+        Familiarity::New { founded } => founded,
     };
     let (wall, now) = (clock::wall().into(), clock::monotonic());
     let Err(refusal) = context.admission.admit(address, founded, wall, now) else {
-        return Ok(applicant);
+        return Ok(Standing::New);
     };
     context.metrics.refused_newcomers.one();
     if let Some(left_out) = context.seldom.newcomers.line(address) {
@@ -277,27 +281,17 @@ impl Seated<'_> {
 
 fn take_seat<'a>(
     applicant: Applicant,
-    address: IpAddr,
+    newcomer: Newcomer,
     socket: &Arc<TcpStream>,
     context: &'a Context,
 ) -> Result<Seated<'a>, End> {
     let live = context.limits.heartbeat.get().saturating_mul(2);
-    let Applicant {
-        id: client,
-        instance,
-        ..
-    } = applicant;
-    let standing = if context.intake.knows(client) {
-        Standing::Known
-    } else {
-        Standing::New
-    };
-    let newcomer = Newcomer {
+    let Newcomer {
         client,
-        instance,
         address,
         standing,
-    };
+        ..
+    } = newcomer;
     match context.seats.take(newcomer, socket, live) {
         Ok(seat) => Ok(Seated { applicant, seat }),
         Err(refusal) => {
@@ -423,12 +417,10 @@ fn say_connected(seated: &Seated<'_>, context: &Context) {
 /// Why a client that was welcomed has no seat any more: as it seems, if no operator has blocked it or
 /// had it forgotten.
 fn ended(applicant: &Applicant, refusal: Refusal, context: &Context) -> Refusal {
-    if context.intake.is_blocked(applicant.id) {
-        Refusal::Blocked
-    } else if context.intake.knows(applicant.id) {
-        refusal
-    } else {
-        Refusal::Superseded
+    match context.intake.familiarity(applicant.id) {
+        Familiarity::Known => refusal,
+        Familiarity::Blocked => Refusal::Blocked,
+        Familiarity::New { .. } => Refusal::Superseded,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::server::store::horizon::Look;
 use crate::server::store::orders::Order;
 use crate::server::store::record::Change;
-use crate::server::store::room::{ROOM, Room};
+use crate::server::store::room::{ROOM, Reservation, Room};
 
 /// Rows of one transaction: enough to share a flush, few enough to keep who waits waiting briefly.
 const MOST: usize = 32_768;
@@ -143,30 +143,42 @@ impl Writer {
         }
     }
 
-    /// Waits until there is room for hits from this address, until `deadline` at most; says whether
-    /// there is.
-    pub fn wait_for_room(&self, origin: IpAddr, deadline: Instant) -> bool {
+    /// Waits until there is room for so many hits from this address, until `deadline` at most, and
+    /// keeps it. `None` if there is none by then.
+    pub fn reserve(&self, origin: IpAddr, hits: usize, deadline: Instant) -> Option<Reservation> {
         let mut inner = self.queue.lock();
-        while inner.room.is_full_for(origin) {
+        loop {
+            if let Some(reservation) = inner.room.reserve(origin, hits) {
+                return Some(reservation);
+            }
             let left = deadline.saturating_duration_since(clock::monotonic());
             if left.is_zero() {
-                return false;
+                return None;
             }
             let waited = self.queue.room.wait_timeout(inner, left);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
+    }
+
+    /// Puts a change into the queue for whose hits room was kept.
+    pub fn put_reserved(&self, change: Change, reservation: Reservation) -> Ticket {
+        let mut inner = self.queue.lock();
+        inner.room.release(reservation);
+        self.put_into(&mut inner, change)
     }
 
     /// Puts a change into the queue; never waits. What can be left out is left out while there is
     /// no room.
     pub fn put(&self, change: Change) -> Ticket {
-        let mut inner = self.queue.lock();
+        self.put_into(&mut self.queue.lock(), change)
+    }
+
+    fn put_into(&self, inner: &mut Inner, change: Change) -> Ticket {
         let full = inner.room.is_full() || inner.waiting.len() >= ROOM;
         if full && change.can_be_left_out() {
             return Ticket(inner.last);
         }
-        let Inner { room, left_out, .. } = &mut *inner;
+        let Inner { room, left_out, .. } = inner;
         let Some(change) = room.take(change, left_out) else {
             return Ticket(inner.last);
         };
@@ -375,7 +387,8 @@ mod tests {
     fn a_disk_that_takes_nothing_does_not_fill_the_memory() {
         let writer = Writer::default();
         writer.put(events(ROOM));
-        assert!(!writer.wait_for_room([192, 0, 2, 1].into(), clock::monotonic()));
+        let now = clock::monotonic();
+        assert!(writer.reserve([192, 0, 2, 1].into(), 1, now).is_none());
         for _ in 0..1000 {
             writer.put(Change::Delivered(1));
         }

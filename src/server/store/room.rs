@@ -16,6 +16,14 @@ pub const ROOM: usize = 262_144;
 /// Alerts that may wait: some 50 MB.
 const ALERTS: usize = 16_384;
 
+/// Room that is kept for hits that come soon.
+#[derive(Debug)]
+#[must_use]
+pub struct Reservation {
+    origin: IpAddr,
+    hits: usize,
+}
+
 /// What waits.
 #[derive(Debug, Default)]
 pub struct Room {
@@ -34,6 +42,33 @@ impl Room {
     /// Whether nobody's may.
     pub const fn is_full(&self) -> bool {
         self.hits >= ROOM
+    }
+
+    /// Keeps room for so many hits from this address, if it may have as many.
+    pub fn reserve(&mut self, origin: IpAddr, hits: usize) -> Option<Reservation> {
+        if self.is_full_for(origin) {
+            return None;
+        }
+        let reservation = Reservation {
+            origin: neighbourhood(origin),
+            hits,
+        };
+        self.hits += hits;
+        *self.of.entry(reservation.origin).or_default() += hits;
+        Some(reservation)
+    }
+
+    /// Gives back what was kept.
+    #[expect(clippy::needless_pass_by_value, reason = "it is used up")]
+    pub fn release(&mut self, reservation: Reservation) {
+        let Reservation { origin, hits } = reservation;
+        self.hits = self.hits.saturating_sub(hits);
+        if let Some(theirs) = self.of.get_mut(&origin) {
+            *theirs = theirs.saturating_sub(hits);
+            if *theirs == 0 {
+                self.of.remove(&origin);
+            }
+        }
     }
 
     /// Takes up room for a change. Alerts for which there is none are taken out of it, and counted.
@@ -59,17 +94,12 @@ impl Room {
 
     /// Gives back what a change took up.
     pub fn give(&mut self, change: &Change) {
-        self.hits = self.hits.saturating_sub(change.weight());
         self.alerts = self.alerts.saturating_sub(alerts(change));
-        let Change::Events { origin, .. } = change else {
-            return;
-        };
-        let origin = neighbourhood(*origin);
-        if let Some(theirs) = self.of.get_mut(&origin) {
-            *theirs = theirs.saturating_sub(change.weight());
-            if *theirs == 0 {
-                self.of.remove(&origin);
-            }
+        if let Change::Events { origin, .. } = change {
+            self.release(Reservation {
+                origin: neighbourhood(*origin),
+                hits: change.weight(),
+            });
         }
     }
 }
@@ -156,6 +186,20 @@ mod tests {
                 return got;
             }
         }
+    }
+
+    #[test]
+    fn sessions_of_one_address_that_come_at_once_get_no_more_than_it_may_have() {
+        let mut room = Room::default();
+        let kept: Vec<_> = (0..256)
+            .filter_map(|_| room.reserve(origin(1), 1024))
+            .collect();
+        assert_eq!(kept.len(), 128);
+        assert!(room.reserve(origin(2), 1024).is_some());
+        for each in kept {
+            room.release(each);
+        }
+        assert_eq!((room.hits, room.of.len()), (1024, 1));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Clients in four bytes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, VecDeque};
 
 use crate::event::ClientId;
 use crate::server::correlate::table::Fast;
 
-/// A client in four bytes: small numbers, used again when a client is forgotten. 0 is nobody.
+/// A client in four bytes: small numbers, used again some time after a client was forgotten. 0 is
+/// nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle(pub u32);
 
@@ -21,8 +22,13 @@ impl Handle {
 pub struct Handles {
     bearers: Vec<Option<ClientId>>,
     of: HashMap<ClientId, Handle, Fast>,
-    free: BTreeSet<Handle>,
+    /// In the order in which they became free.
+    free: VecDeque<Handle>,
 }
+
+/// So many rest before the first of them is used again: what is remembered of a source names its
+/// clients by their handles, and must not name another one.
+const AT_REST: usize = 16_384;
 
 impl Handles {
     /// A client's handle.
@@ -40,7 +46,9 @@ impl Handles {
         if self.bearers.is_empty() {
             self.bearers.push(None);
         }
-        let handle = self.free.pop_first().unwrap_or_else(|| {
+        let rested = self.free.len() > AT_REST;
+        let handle = rested.then(|| self.free.pop_front()).flatten();
+        let handle = handle.unwrap_or_else(|| {
             self.bearers.push(None);
             Handle(u32::try_from(self.bearers.len() - 1).unwrap_or(0))
         });
@@ -56,7 +64,7 @@ impl Handles {
         let bearer = self.bearers.get_mut(handle.index());
         if let Some(id) = bearer.and_then(Option::take) {
             self.of.remove(&id);
-            self.free.insert(handle);
+            self.free.push_back(handle);
         }
     }
 }

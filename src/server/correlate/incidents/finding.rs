@@ -1,8 +1,8 @@
 //! What leads to an incident, and what that incident holds its place by.
 
-use crate::event::{ClientId, Timestamp};
+use crate::event::Timestamp;
 use crate::server::alert::{Network, Statistic, Subject, Zone};
-use crate::server::correlate::clients::{Clients, Witness};
+use crate::server::correlate::clients::{Clients, NOBODY};
 use crate::server::correlate::incident::Incident;
 use crate::server::correlate::incidents::places::{
     Backing, Conduct, Credence, Place, Places, Rank,
@@ -60,7 +60,7 @@ impl Finding<'_> {
             Origin::Inside => Zone::Inside,
             Origin::Outside | Origin::Elsewhere => Zone::Outside,
         };
-        let holder = holder.unwrap_or_else(|| Witness::Client(ClientId::default()));
+        let holder = holder.unwrap_or(NOBODY);
         Place::new(rank, holder, network, zone, incident.heard)
     }
 

@@ -256,3 +256,85 @@ fn whoever_was_quiet_until_the_next_hour_is_found_as_well() {
     let liar = story.about(&ClientId([7; 16]).to_string());
     assert_eq!(liar.detector, Detector::LyingClient);
 }
+
+#[test]
+fn whoever_touches_their_own_traps_first_hides_no_step_to_another_host() {
+    let mut story = fleet("", 20);
+    let own = |story: &mut Story, second| {
+        for port in [22, 80, 445] {
+            story.hit(second, "10.0.0.1", 1, port);
+        }
+        story.tick(second);
+    };
+    for second in [100, 106, 172] {
+        own(&mut story, second);
+    }
+    story.alerts.clear();
+    for (second, client) in (180..).zip(2..=4) {
+        story.hit(second, "10.0.0.1", client, 445);
+    }
+    story.tick(190);
+    let found = story.about("10.0.0.1");
+    assert_eq!(found.severity, Severity::Critical);
+    assert!(found.time <= at(190), "{}", found.time);
+    assert!(found.detectors.contains(&Detector::LateralMovement));
+}
+
+#[test]
+fn what_one_address_has_said_of_a_source_beforehand_does_not_hold_back_what_others_say() {
+    let mut story = fleet("", 100);
+    for rogue in 101..=140 {
+        story.at(rogue, [10, 0, 1, 1]);
+        for port in 1..=20 {
+            story.hits(100, SCANNER, rogue, port, u32::MAX / 4);
+        }
+    }
+    for second in [105, 170, 200] {
+        story.tick(second);
+    }
+    let before = story.about(SCANNER);
+    assert_eq!((before.severity, before.witnesses), (Severity::High, 1));
+    story.alerts.clear();
+    for client in 1..=5 {
+        story.hit(210 + u64::from(client), SCANNER, client, 22);
+    }
+    story.tick(220);
+    assert_eq!(story.about(SCANNER).witnesses, 6);
+}
+
+#[test]
+fn clients_that_nobody_knows_any_more_are_nobodys_witnesses() {
+    let mut story = fleet("", 20);
+    for client in 1..=8 {
+        story.hit(100, SCANNER, client, 22);
+    }
+    story.tick(110);
+    assert_eq!(story.about(SCANNER).witnesses, 8);
+    // A server that starts again, after they were blocked.
+    let mut story = Story::new("");
+    for client in 1..=8_u8 {
+        story.hit_of(ClientId([client; 16]), 100, SCANNER, 22);
+    }
+    story.tick(110);
+    let found = story.about(SCANNER);
+    assert_eq!((found.severity, found.witnesses), (Severity::High, 0));
+}
+
+#[test]
+fn evidence_of_a_client_that_was_forgotten_is_not_taken_for_that_of_the_next_one() {
+    let mut story = fleet("", 8);
+    story.hit(100, SCANNER, 1, 22);
+    story.engine.forget(ClientId([1; 16]));
+    story.at(77, [10, 0, 0, 77]);
+    story.hit(101, SCANNER, 2, 22);
+    story.hit(102, SCANNER, 2, 80);
+    let found = story.about(SCANNER);
+    let names: Vec<_> = found
+        .clients
+        .sample
+        .iter()
+        .map(|(it, _)| &it.name)
+        .collect();
+    assert!(!names.contains(&&"web-77".to_owned()), "{names:?}");
+    assert_eq!(found.witnesses, 1);
+}
