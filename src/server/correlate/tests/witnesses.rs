@@ -259,7 +259,8 @@ fn whoever_was_quiet_until_the_next_hour_is_found_as_well() {
 
 #[test]
 fn whoever_touches_their_own_traps_first_hides_no_step_to_another_host() {
-    let mut story = fleet("", 20);
+    // So many that four hosts are less than a tenth of them.
+    let mut story = fleet("", 60);
     let own = |story: &mut Story, second| {
         for port in [22, 80, 445] {
             story.hit(second, "10.0.0.1", 1, port);
