@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 
 use log::{info, warn};
 
+use crate::command::signals;
 use crate::config::user::User;
 use crate::config::value::Endpoint;
 use crate::exit::{Failure, Kind};
@@ -36,7 +37,8 @@ const LOOK_UP: [&str; 7] = [
 
 /// Protects the process itself. Before any file is made.
 pub fn harden() -> Result<(), Failure> {
-    process::harden()
+    signals::outlive_the_limit_on_files()
+        .and_then(|()| process::harden())
         .map_err(|error| Failure::new(Kind::Runtime, format!("cannot give up privileges: {error}")))
 }
 

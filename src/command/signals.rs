@@ -1,6 +1,5 @@
 //! SIGTERM and SIGINT ask for a stop; a second one ends the process at once. SIGHUP is noted for
-//! whoever reads settings anew. A file that may not grow any more (SIGXFSZ) is as a full disk, and
-//! ends nothing.
+//! whoever reads settings anew. SIGXFSZ, for a file that may not grow any more, ends nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -36,6 +35,11 @@ pub fn install(stop: &Stop) -> Result<HangUp, Failure> {
     })
 }
 
+/// From now on a file that may not grow any more is as a full disk: whoever writes gets an error.
+pub fn outlive_the_limit_on_files() -> io::Result<()> {
+    flag::register(Signal::XFSZ.as_raw(), Arc::default()).map(drop)
+}
+
 fn handle(stop: &Stop) -> io::Result<HangUp> {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -43,8 +47,6 @@ fn handle(stop: &Stop) -> io::Result<HangUp> {
         flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
-    // With a handler, whoever writes gets an error instead.
-    flag::register(Signal::XFSZ.as_raw(), Arc::default())?;
     let hang_up = HangUp::default();
     flag::register(SIGHUP, Arc::clone(&hang_up.0))?;
     let mut signals = Signals::new([SIGTERM, SIGINT])?;

@@ -221,3 +221,35 @@ fn timed_out(error: io::Error) -> io::Error {
         error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// Both ends of a connection; from the far one a byte has come that nobody reads.
+    fn with_a_byte() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut far = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+        let near = listener.accept().unwrap().0;
+        far.write_all(b"x").unwrap();
+        near.peek(&mut [0]).unwrap();
+        (near, far)
+    }
+
+    #[test]
+    fn that_a_connection_is_over_shows_whatever_is_left_to_read() {
+        let (near, far) = with_a_byte();
+        assert!(!has_closed(&near));
+        drop(far);
+        let mut looks = 0..1000;
+        while !has_closed(&near) {
+            looks.next().expect("a hang-up shows within a second");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        let (near, _far) = with_a_byte();
+        near.shutdown(Shutdown::Both).unwrap();
+        assert!(has_closed(&near), "it was displaced");
+    }
+}

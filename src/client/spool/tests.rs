@@ -347,3 +347,21 @@ fn where_no_fresh_spool_can_be_made_there_is_none_until_it_can() {
     assert_eq!((spool.next(), spool.is_gone()), (6, false));
     assert_eq!(spool.counter("shift").unwrap(), Some(3));
 }
+
+#[test]
+fn what_is_sorted_needs_no_folder_that_a_confined_process_may_not_write() {
+    const MEMORY: i64 = 2;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let store: i64 = spool
+        .database
+        .pragma_query_value(None, "temp_store", |row| row.get(0))
+        .unwrap();
+    assert_eq!(store, MEMORY);
+    drop(spool);
+    let damaged = database::open_damaged(&folder.path().join("spool.db")).unwrap();
+    let store: i64 = damaged
+        .pragma_query_value(None, "temp_store", |row| row.get(0))
+        .unwrap();
+    assert_eq!(store, MEMORY);
+}

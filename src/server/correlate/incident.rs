@@ -6,6 +6,8 @@
 //! hits, twice the clients or ports, another detector, a higher severity, another shape). It closes
 //! after it has been quiet for a while.
 
+mod gist;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -16,6 +18,7 @@ use ring::digest::{Context, SHA256};
 use crate::event::{ClientId, Timestamp};
 use crate::server::alert::{Detector, Measure, Severity, Shape, Statistic, Subject};
 use crate::server::correlate::dormant::Closed;
+pub use crate::server::correlate::incident::gist::Gist;
 use crate::server::correlate::incidents::Key;
 use crate::server::correlate::roll_call::RollCall;
 use crate::server::correlate::severity::{Circumstances, severity_of};
@@ -81,27 +84,6 @@ enum Told {
         what: Gist,
         restated: u64,
     },
-}
-
-/// What makes another alert worth its line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gist {
-    /// Its hits.
-    pub hits: u64,
-    /// The clients that saw it.
-    pub clients: usize,
-    /// The witnesses on whose word it rests.
-    pub witnesses: usize,
-    /// The ports it touched.
-    pub ports: usize,
-    /// The detectors it tripped.
-    pub detectors: usize,
-    /// The reasons why vft is out of order, if it is about that.
-    pub reasons: usize,
-    /// How much it matters.
-    pub severity: Severity,
-    /// How clients and ports lie.
-    pub shape: Option<Shape>,
 }
 
 /// What is known of an incident from before a restart.
@@ -467,27 +449,6 @@ const fn pause(alerts: u32) -> Duration {
         2 => SECOND_PAUSE,
         _ => PAUSE,
     }
-}
-
-impl Gist {
-    const fn newcomers_matter(&self, told: &Self) -> bool {
-        self.hits > told.hits && self.hits >= told.hits.saturating_mul(2)
-    }
-
-    fn matters(&self, told: &Self) -> bool {
-        (self.hits > told.hits && self.hits >= told.hits.saturating_mul(4))
-            || has_doubled(self.clients, told.clients)
-            || has_doubled(self.ports, told.ports)
-            || has_doubled(self.witnesses, told.witnesses)
-            || self.detectors > told.detectors
-            || self.reasons > told.reasons
-            || self.severity > told.severity
-            || self.shape != told.shape
-    }
-}
-
-const fn has_doubled(count: usize, told: usize) -> bool {
-    count > told && count >= told.saturating_mul(2)
 }
 
 /// Eight characters of Crockford's base 32 (40 bits) of the SHA-256 over detector, subject and
