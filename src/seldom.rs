@@ -31,8 +31,8 @@ struct Kept {
 
 /// Keeps one kind of line about clients within bounds: 60 at once, and one a second.
 ///
-/// That is a token bucket. An address that had a line within the last minute gets another only while
-/// the bucket is more than half full; the other half is for those who have not.
+/// That is a token bucket. An address that had a line within the last minute gets another only
+/// while the bucket is more than half full; the other half is for those who have not.
 #[derive(Debug, Default)]
 pub struct SharedSeldom(Mutex<Shared>);
 

@@ -153,8 +153,8 @@ pub fn is_of_small_order(public_key: &[u8; 32]) -> bool {
     SMALL_ORDER.contains(&unsigned)
 }
 
-/// The coordinates of points of small order, little-endian: of order 4, 1, 8, 8, 2, and those of order
-/// 4 and 1 once more with the field's prime 2²⁵⁵ − 19 added.
+/// The coordinates of points of small order, little-endian: of order 4, 1, 8, 8, 2, and those of
+/// order 4 and 1 once more with the field's prime 2²⁵⁵ − 19 added.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     alike_within(1, 0, 0),

@@ -2,8 +2,8 @@
 //!
 //! It stores opaque records; what is in them is its user's business. One SQLite database,
 //! `spool.db` in the state folder, in WAL mode with `synchronous = NORMAL`: a killed process loses
-//! nothing, and a power cut what came after the last [`Flusher::flush`]. Beside it lie [notes]: what
-//! the database does not take for want of room goes there, and counts as long as it is there.
+//! nothing, and a power cut what came after the last [`Flusher::flush`]. Beside it lie [notes]:
+//! what the database does not take for want of room goes there, and counts as long as it is there.
 //!
 //! ```text
 //! record   number  INTEGER PRIMARY KEY AUTOINCREMENT   counted from 1, never used twice;

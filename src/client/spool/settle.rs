@@ -1,5 +1,5 @@
-//! What the disk should have: in the database, or if that cannot be written, in the notes, from where
-//! it comes into the database later.
+//! What the disk should have: in the database, or if that cannot be written, in the notes, from
+//! where it comes into the database later.
 
 use rusqlite::{OptionalExtension as _, params};
 

@@ -8,8 +8,8 @@
 //!    refused by chance, the more often the fuller it is ([random early
 //!    drop](https://man.openbsd.org/sshd_config#MaxStartups), as `MaxStartups 50:30:100` of OpenSSH
 //!    does it), so that there is room for others.
-//! 3. When all are taken, the site with most gives way, with its oldest place, to one that has fewer
-//!    and will not have more than that (max-min fairness). Among sites that have as many, the
+//! 3. When all are taken, the site with most gives way, with its oldest place, to one that has
+//!    fewer and will not have more than that (max-min fairness). Among sites that have as many, the
 //!    oldest place gives way once it has had [`GRACE`]; so in a rush of honest clients nobody is
 //!    thrown out a moment before it would have been done.
 //!

@@ -1,17 +1,17 @@
 //! Alerts as a JSON object a line.
 //!
 //! Fields, all always present unless said otherwise: `time`, `action` (open, update, close),
-//! `incident`, `message` (its id: the incident's, and which message about the incident it is; after a kill a message
-//! may come again, under the same id), `detector`, `detectors`, `severity` (informational, low, medium, high,
-//! critical),
-//! `confidence` (0–100), `title`, `subject` {`kind`: source, network, port, client, fleet or server; `value`;
-//! `name` for a client, or a source that is one; `zone`, inside or outside, for a source that touches others, or a
-//! network}, `first_seen`, `last_seen`, `hits`, `first_contacts`,
-//! `witnesses` (how many addresses of clients stand behind it: clients at one address are one; at most
-//! 256, and 0 if it is not about hits), `clients`, `ports`, `sources` (each {`count`; `exact`, false if the count is a lower bound; `sample`, at most 16}),
-//! `shape` (may be null), `recurrence` (how often it has begun anew), `statistics` (by detector; see
-//! [`MeasureRecord`]), `attack`, `explain`, `allow_hint` (may be null), `notes`. Times are RFC 3339 in UTC with
-//! milliseconds.
+//! `incident`, `message` (its id: the incident's, and which message about the incident it is; after
+//! a kill a message may come again, under the same id), `detector`, `detectors`, `severity`
+//! (informational, low, medium, high, critical), `confidence` (0–100), `title`, `subject` {`kind`:
+//! source, network, port, client, fleet or server; `value`; `name` for a client, or a source that
+//! is one; `zone`, inside or outside, for a source that touches others, or a network},
+//! `first_seen`, `last_seen`, `hits`, `first_contacts`, `witnesses` (how many addresses of clients
+//! stand behind it: clients at one address are one; at most 256, and 0 if it is not about hits),
+//! `clients`, `ports`, `sources` (each {`count`; `exact`, false if the count is a lower bound;
+//! `sample`, at most 16}), `shape` (may be null), `recurrence` (how often it has begun anew),
+//! `statistics` (by detector; see [`MeasureRecord`]), `attack`, `explain`, `allow_hint` (may be
+//! null), `notes`. Times are RFC 3339 in UTC with milliseconds.
 //!
 //! A digest of alerts that were held is such a line as well, with `action` being `digest`. Its other fields are `time`,
 //! `message` (its id: `digest-`, and the id of the first of the alerts), `title` (a sentence), when it was due; `from` and `to`, when the first and the last of the alerts were said; `alerts`, how many there are;

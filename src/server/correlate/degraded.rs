@@ -1,12 +1,12 @@
 //! `degraded`: the engine works, but within bounds that are reached.
 //!
 //! Told of when the sieve takes more than `error` (1 %) of sources never seen for ones that have
-//! made six contacts, or when something had to be left out: histories that found no memory, findings
-//! for which there was no place, and what the server itself reports (alerts dropped, a store that
-//! cannot be written). What is in force then stands in the alert's notes.
+//! made six contacts, or when something had to be left out: histories that found no memory,
+//! findings for which there was no place, and what the server itself reports (alerts dropped, a
+//! store that cannot be written). What is in force then stands in the alert's notes.
 //!
-//! Findings that are lost are reported at once and with severity high, with how many they are and who
-//! holds the places: somebody may be filling them on purpose. All else is medium.
+//! Findings that are lost are reported at once and with severity high, with how many they are and
+//! who holds the places: somebody may be filling them on purpose. All else is medium.
 
 use crate::config::detectors::Degraded;
 use crate::server::alert::{Detector, Measure, Statistic};

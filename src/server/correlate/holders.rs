@@ -1,7 +1,7 @@
 //! Who holds how many entries of a bounded table.
 //!
-//! When a table is full, somebody has to give way. Whoever holds most is the one to ask: then nobody
-//! is driven out by one that takes ever more, however many entries that one makes up.
+//! When a table is full, somebody has to give way. Whoever holds most is the one to ask: then
+//! nobody is driven out by one that takes ever more, however many entries that one makes up.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

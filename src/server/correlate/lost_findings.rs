@@ -1,4 +1,5 @@
-//! Findings that opened no incident, because there was no place: how many, and who holds the places.
+//! Findings that opened no incident, because there was no place: how many, and who holds the
+//! places.
 
 use crate::event::Timestamp;
 use crate::server::alert::{Detector, Measure, Severity, Statistic, Subject};

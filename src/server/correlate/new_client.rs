@@ -1,8 +1,8 @@
 //! `new-client`: clients that the fleet did not have before.
 //!
 //! Identities are free for whoever has the secret, so it is news when there are more. Plain
-//! newcomers share one incident about the fleet, informational: a roll-out of 10,000 is a handful of
-//! lines. In the fleet's first day (`grace`) they are expected, and nothing is said of them. Two
+//! newcomers share one incident about the fleet, informational: a roll-out of 10,000 is a handful
+//! of lines. In the fleet's first day (`grace`) they are expected, and nothing is said of them. Two
 //! kinds of newcomers are medium from the first minute on: those of an address (IPv6: a /64) that
 //! brings `threshold` of them within `window`, and more than were there before; and one that takes
 //! the name of a client that is there, at another address. One that takes the name of a client that

@@ -1,10 +1,10 @@
 //! What is kept of trap ports, for as many of them as there is room for.
 //!
-//! Which port was hit is a client's word, and there are 65,536. So each port counts against one of the
-//! witnesses that have reported hits on it. When there is no room for another, the witness against
-//! which most count loses the one that has not been hit for longest, unless somebody else has
-//! reported hits on it as well who has fewer: then it counts against them from now on. So who makes
-//! ports up drives out their own, and a port on which there are traps stays.
+//! Which port was hit is a client's word, and there are 65,536. So each port counts against one of
+//! the witnesses that have reported hits on it. When there is no room for another, the witness
+//! against which most count loses the one that has not been hit for longest, unless somebody else
+//! has reported hits on it as well who has fewer: then it counts against them from now on. So who
+//! makes ports up drives out their own, and a port on which there are traps stays.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,9 @@
 //! Clients that cannot write their spool: `degraded` about each of them, up to a bound.
 //!
-//! A client says in its heartbeats whether it can. While it cannot, it reports from memory, and what
-//! it has not delivered when it is killed is lost. The incident closes once the client has said for
-//! ten seconds that it is well again, so that a disk that comes and goes makes no storm of alerts.
+//! A client says in its heartbeats whether it can. While it cannot, it reports from memory, and
+//! what it has not delivered when it is killed is lost. The incident closes once the client has
+//! said for ten seconds that it is well again, so that a disk that comes and goes makes no storm of
+//! alerts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use crate::server::correlate::incidents::Key;
 #[derive(Debug, Default)]
 pub struct Spools(BTreeMap<ClientId, Option<Timestamp>>);
 
-/// Clients that have an incident of their own, in all, and of one witness: identities are free. What
-/// is beyond that is said of the server.
+/// Clients that have an incident of their own, in all, and of one witness: identities are free.
+/// What is beyond that is said of the server.
 const ALONE: usize = 64;
 const OF_ONE_WITNESS: usize = 5;
 

@@ -1,9 +1,9 @@
 //! Who becomes a client of the fleet, and how fast: identities are free.
 //!
-//! A client that the server knows is no concern of this. One that it does not know takes a token out
-//! of a bucket (the token bucket, as networks have it) that all newcomers share, and one out of its
-//! address's own, which holds and gets a twentieth. An IPv6 address shares its bucket with its /64.
-//! The buckets are large and fill slowly, so that a roll-out is in at once, and whoever makes
+//! A client that the server knows is no concern of this. One that it does not know takes a token
+//! out of a bucket (the token bucket, as networks have it) that all newcomers share, and one out of
+//! its address's own, which holds and gets a twentieth. An IPv6 address shares its bucket with its
+//! /64. The buckets are large and fill slowly, so that a roll-out is in at once, and whoever makes
 //! identities for the sake of it gets no more than a roll-out would.
 //!
 //! Who finds a bucket empty is told when to come again: each one later by a token than the one

@@ -414,8 +414,8 @@ fn say_connected(seated: &Seated<'_>, context: &Context) {
     }
 }
 
-/// Why a client that was welcomed has no seat any more: as it seems, if no operator has blocked it or
-/// had it forgotten.
+/// Why a client that was welcomed has no seat any more: as it seems, if no operator has blocked it
+/// or had it forgotten.
 fn ended(applicant: &Applicant, refusal: Refusal, context: &Context) -> Refusal {
     match context.intake.familiarity(applicant.id) {
         Familiarity::Known => refusal,

@@ -1,7 +1,7 @@
 //! What an operator wants done about a client: an order in the store.
 //!
-//! A command writes it, and the server, which alone changes what is stored of clients, obeys within a
-//! second or so, or at its next start. Then the order is gone.
+//! A command writes it, and the server, which alone changes what is stored of clients, obeys within
+//! a second or so, or at its next start. Then the order is gone.
 
 use std::path::Path;
 

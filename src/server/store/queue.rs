@@ -254,8 +254,8 @@ impl Reading {
         self.queue.lock().orders.extend(orders);
     }
 
-    /// What to do next, which is nothing if there was nothing for a while; none when it was asked to end and there is nothing more, or nothing more
-    /// that can be written.
+    /// What to do next, which is nothing if there was nothing for a while; none when it was asked
+    /// to end and there is nothing more, or nothing more that can be written.
     pub fn next(&self, otherwise: Otherwise) -> Option<Batch> {
         let mut inner = self.queue.lock();
         if let Otherwise::Failed(pause) = otherwise {

@@ -1,8 +1,9 @@
 //! Room in the queue, and who takes it up: while the disk takes nothing, nobody may fill it alone.
 //!
 //! An address (IPv6: a /64) may have as many hits waiting as there is room left (a dynamic
-//! threshold, as switches share a buffer). So one address gets half of it, two get a third each, and
-//! whoever has nothing there finds room whatever the others do. Alerts have a bound of their own.
+//! threshold, as switches share a buffer). So one address gets half of it, two get a third each,
+//! and whoever has nothing there finds room whatever the others do. Alerts have a bound of their
+//! own.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,8 +1,9 @@
 //! What rows of clients may take up: a quarter of the store.
 //!
-//! Identities are free, so without a bound they would push out everybody's hits and alerts. When they
-//! take up more, clients that never reported go, the newest first; then those that were not heard
-//! from for longest. A client that is there loses its row only, and gets it back when it reports.
+//! Identities are free, so without a bound they would push out everybody's hits and alerts. When
+//! they take up more, clients that never reported go, the newest first; then those that were not
+//! heard from for longest. A client that is there loses its row only, and gets it back when it
+//! reports.
 
 use rusqlite::{Transaction, params};
 

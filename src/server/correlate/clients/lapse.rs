@@ -2,10 +2,12 @@
 //!
 //! Identities are free, so whoever has the secret can make thousands that come once. They must not
 //! stay. A client is remembered for as long as it was there: a day at least and 31 days at most. Of
-//! those that are gone and never reported, a tenth of all places is kept, for those that came first.
+//! those that are gone and never reported, a tenth of all places is kept, for those that came
+//! first.
 //!
-//! A client that has reported is not forgotten, because its progress is what makes a hit count once.
-//! Only when there is no room for another client, the one that was not heard from for longest goes.
+//! A client that has reported is not forgotten, because its progress is what makes a hit count
+//! once. Only when there is no room for another client, the one that was not heard from for longest
+//! goes.
 
 use std::time::Duration;
 

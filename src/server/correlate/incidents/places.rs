@@ -1,8 +1,8 @@
 //! Who holds the places that there are for incidents, and who gives way when they are taken.
 //!
 //! Whoever owns a host of the fleet can report as many findings as they like, and whoever has a
-//! network can cause as many. Neither must keep the findings of others from being told. So there are
-//! shares, and when one of them is used up, what matters less gives way to what matters more.
+//! network can cause as many. Neither must keep the findings of others from being told. So there
+//! are shares, and when one of them is used up, what matters less gives way to what matters more.
 //!
 //! | share | of all places | for |
 //! |---|---|---|
@@ -10,11 +10,11 @@
 //! | of a network | an eighth | incidents about sources of one IPv4 /24 or IPv6 /48 |
 //! | of the outside | seven eighths | all incidents but those about sources inside |
 //!
-//! An incident that several witnesses have led to counts against the one of them that holds least. A
-//! share of fewer than 8 places would be of no use, so it has at least 8.
+//! An incident that several witnesses have led to counts against the one of them that holds least.
+//! A share of fewer than 8 places would be of no use, so it has at least 8.
 //!
-//! Within what is used up, the incident of the lowest [`Rank`] gives way to a finding of a higher one,
-//! at once. Between equals, one that has been quiet for ten minutes gives way; else one of the
+//! Within what is used up, the incident of the lowest [`Rank`] gives way to a finding of a higher
+//! one, at once. Between equals, one that has been quiet for ten minutes gives way; else one of the
 //! witness that holds most, if that is more than the newcomer's witness holds. What only a doubted
 //! client reports is below everything, and makes nothing give way.
 

@@ -1,4 +1,5 @@
-//! What a restart does to the open incidents: what is known of them from before it has the last word.
+//! What a restart does to the open incidents: what is known of them from before it has the last
+//! word.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -329,8 +329,8 @@ impl Crowds {
     }
 }
 
-/// How many newcomers each witness has brought within the hour: one that lies could bring any number,
-/// and gets an eighth of the places.
+/// How many newcomers each witness has brought within the hour: one that lies could bring any
+/// number, and gets an eighth of the places.
 #[derive(Debug, Default)]
 struct Introductions {
     hour: u64,

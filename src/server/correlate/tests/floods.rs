@@ -107,8 +107,8 @@ fn degraded(story: &Story) -> Vec<&Alert> {
     alerts.filter(|it| it.subject == Subject::Fleet).collect()
 }
 
-/// Whatever somebody does first, a sweep and a lateral movement after it are reported as severely and
-/// as early as without.
+/// Whatever somebody does first, a sweep and a lateral movement after it are reported as severely
+/// and as early as without.
 fn assert_that_others_are_heard(flood: impl Fn(&mut Story)) -> Story {
     let mut undisturbed = fleet("");
     let mut story = fleet("");

@@ -2,8 +2,8 @@
 //!
 //! A fleet of honest clients is attacked, once by itself and once more in a mixture of one to five
 //! rogue clients, which say whatever they like at any legal rate, and of strangers with any
-//! addresses. In the mixture the attack is reported with at least the severity that it has by itself,
-//! within twice the time.
+//! addresses. In the mixture the attack is reported with at least the severity that it has by
+//! itself, within twice the time.
 //!
 //! `VFT_MIXTURES` says how many are tried, `PROPTEST_RNG_SEED` draws other ones.
 
