@@ -103,10 +103,13 @@ impl Intake {
         }
         // What becomes of its row is the order's business.
         state.correlator.take_forgotten();
-        info!(
-            "client {name} ({client}): {}, as ordered",
-            order.what.name()
-        );
+        // One that is not known goes by its id.
+        let who = if name == client.to_string() {
+            name.clone()
+        } else {
+            format!("{name} ({client})")
+        };
+        info!("client {who}: {}, as ordered", order.what.name());
         self.store.put(Change::Obeyed { order, name, now });
     }
 
